@@ -1,0 +1,291 @@
+//! The kernel command line: `init.…` parameters for init, and after `--` the program's arguments.
+//!
+//! The kernel hands unknown words to PID 1 as arguments or environment, but only some of them, and it stops at a
+//! second `--`. So init takes none of that and reads `/proc/cmdline` itself, with the kernel's own rules (`next_arg` in
+//! lib/cmdline.c): words are split at white space; a double quote switches that off and on; a quote at the very start
+//! of a word or of a value is removed, with the one at its end; there is no escape.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::complaint::{Complaint, unknown};
+
+/// How many arguments may follow `--`. The kernel reads them too, and panics at boot on more than its
+/// CONFIG_INIT_ENV_ARG_LIMIT, which is 32 unless configured otherwise.
+pub const MAX_ARGS: usize = 32;
+
+/// The longest command line in bytes: x86's COMMAND_LINE_SIZE without its NUL. What is longer is cut off in silence.
+pub const MAX_LINE: usize = 2047;
+
+const PLACE: &str = "kernel command line";
+const PREFIX: &str = "init.";
+const PARAMETERS: [&str; 3] = ["init.log", "init.off", "init.report"];
+const LEVELS: [(&str, LogLevel); 4] = [
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("quiet", LogLevel::Quiet),
+];
+const OFF: [(&str, Off); 2] = [("poweroff", Off::PowerOff), ("restart", Off::Restart)];
+
+/// How much init says. A level includes all that are more serious.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Every step, for someone looking for a fault.
+    Debug,
+    /// What the machine's owner wants to know: how the program ended.
+    #[default]
+    Info,
+    /// Only what is wrong.
+    Warn,
+    /// Nothing but an epitaph.
+    Quiet,
+}
+
+/// How the machine ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Off {
+    /// The power goes off.
+    #[default]
+    PowerOff,
+    /// The machine restarts, which a host can take for the end (`qemu -no-reboot`, Firecracker). For machines that
+    /// cannot switch their own power off: there Linux says nothing to PID 1, halts, and waits for ever.
+    Restart,
+}
+
+/// What the kernel command line changes for this boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `init.report=/dev/ttyS1`: the device, there at boot, that is told how the program ended.
+    pub report: Option<String>,
+    /// `init.log=debug|info|warn|quiet`.
+    pub log: LogLevel,
+    /// `init.off=poweroff|restart`.
+    pub off: Off,
+    /// What follows `--`, if anything does: these arguments replace the image's, as with `docker run`.
+    pub args: Option<Vec<OsString>>,
+}
+
+/// Reads the bytes of `/proc/cmdline`. A parameter given twice counts as given last, as for the kernel.
+pub fn parse(line: &[u8]) -> (Overrides, Vec<Complaint>) {
+    let mut overrides = Overrides::default();
+    let mut complaints = Vec::new();
+    let mut words = Words(line);
+    for word in words.by_ref() {
+        if unquote(word) == b"--" {
+            break;
+        }
+        let (name, value) = name_and_value(word);
+        if name.starts_with(PREFIX)
+            && let Err(problem) = apply(&mut overrides, &name, value.as_deref())
+        {
+            complaints.push(Complaint {
+                place: PLACE.to_owned(),
+                problem,
+            });
+        }
+    }
+    let args: Vec<OsString> = words.map(argument).collect();
+    overrides.args = Some(args).filter(|args| !args.is_empty());
+    (overrides, complaints)
+}
+
+/// `arg` as it must stand after `--` so that [`parse`] gives it back, or `None` if the kernel's rules cannot express it
+/// (some mixtures of spaces and double quotes, an odd number of double quotes, a NUL).
+pub fn quote(arg: &str) -> Option<String> {
+    [arg.to_owned(), format!("\"{arg}\"")]
+        .into_iter()
+        .find(|quoted| {
+            let mut words = Words(quoted.as_bytes());
+            let same = words.next().is_some_and(|word| argument(word) == *arg);
+            // An open quote would swallow the arguments after this one.
+            let is_closed = quoted.matches('"').count() % 2 == 0;
+            same && words.next().is_none() && is_closed && !arg.contains('\0')
+        })
+}
+
+fn apply(overrides: &mut Overrides, name: &str, value: Option<&str>) -> Result<(), String> {
+    match name {
+        "init.report" => match value {
+            Some(path) if path.starts_with('/') => overrides.report = Some(path.to_owned()),
+            _ => {
+                return Err(format!(
+                    "`{name}` expects a path such as /dev/ttyS1, found `{}`",
+                    value.unwrap_or("")
+                ));
+            }
+        },
+        "init.log" => overrides.log = one_of(&LEVELS, value)?,
+        "init.off" => overrides.off = one_of(&OFF, value)?,
+        _ => return Err(unknown("parameter", name, &PARAMETERS)),
+    }
+    Ok(())
+}
+
+fn one_of<T: Copy, const N: usize>(
+    known: &[(&str, T); N],
+    value: Option<&str>,
+) -> Result<T, String> {
+    let word = value.unwrap_or("");
+    match known.iter().find(|(name, _)| *name == word) {
+        Some((_, meaning)) => Ok(*meaning),
+        None => Err(unknown(
+            "value",
+            word,
+            &known.each_ref().map(|(name, _)| *name),
+        )),
+    }
+}
+
+/// The words of a command line, still with their quotes.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.0.iter().position(|byte| !is_space(*byte))?;
+        let (_, line) = self.0.split_at_checked(start)?;
+        let mut is_quoted = false;
+        let end = line.iter().position(|byte| {
+            is_quoted ^= *byte == b'"';
+            !is_quoted && is_space(*byte)
+        });
+        let (word, rest) = line.split_at_checked(end.unwrap_or(line.len()))?;
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+/// ASCII white space. The kernel's table holds the byte 0xA0 too, which is in the middle of letters such as `à`; here
+/// an argument keeps them.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'\x0b'
+}
+
+/// An argument of the program: without the quotes around it, or around its value in `name="value"`. The kernel does
+/// the same to the arguments it hands to PID 1.
+fn argument(word: &[u8]) -> OsString {
+    let mut bytes = unquote(word).to_vec();
+    if !word.starts_with(b"\"")
+        && let Some(equals) = word.iter().position(|byte| *byte == b'=')
+        && let Some((name, value)) = word.split_at_checked(equals + 1)
+    {
+        bytes = [name, unquote(value)].concat();
+    }
+    OsString::from_vec(bytes)
+}
+
+fn name_and_value(word: &[u8]) -> (String, Option<String>) {
+    let text = argument(word).to_string_lossy().into_owned();
+    match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (text, None),
+    }
+}
+
+/// Without a quote at the start, and then without one at the end.
+fn unquote(word: &[u8]) -> &[u8] {
+    match word.strip_prefix(b"\"") {
+        Some(inner) => inner.strip_suffix(b"\"").unwrap_or(inner),
+        None => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check_args(line: &str, expect: &[&str]) {
+        let (overrides, complaints) = parse(line.as_bytes());
+        assert_eq!(overrides.args.unwrap_or_default(), expect, "{line}");
+        assert_eq!(complaints, [], "{line}");
+    }
+
+    #[test]
+    fn only_what_follows_the_dashes_is_the_programs() {
+        check_args("console=ttyS0 panic=-1 quiet -- a b\n", &["a", "b"]);
+        check_args("console=ttyS0 single a=b -x", &[]);
+        check_args("quiet --\n", &[]);
+        check_args("-- a -- b", &["a", "--", "b"]);
+        check_args("\"--\" a", &["a"]);
+        check_args("a=\"x -- y\" -- init.log=loud", &["init.log=loud"]);
+    }
+
+    #[test]
+    fn quotes_are_the_kernels() {
+        check_args("-- \"a b\" c", &["a b", "c"]);
+        check_args("-- name=\"a b\" \"name=a b\"", &["name=a b", "name=a b"]);
+        check_args("-- a\"b c\"d", &["a\"b c\"d"]);
+        check_args("-- \"\" x=\"\" y=", &["", "x=", "y="]);
+        check_args("-- \"open till the end", &["open till the end"]);
+        check_args("-- déjà\u{a0}vu", &["déjà\u{a0}vu"]);
+    }
+
+    #[test]
+    fn parameters_are_found_and_bad_ones_are_named() {
+        let line = b"init.log=warn initrd.x=1 init.report=/dev/ttyS1 init.log=\"debug\" init.off=restart init.report init.lgo=debug \
+                     init.log=verbose init.log=inof init.network=dhcp";
+        let (overrides, complaints) = parse(line);
+        let expect = Overrides {
+            report: Some("/dev/ttyS1".to_owned()),
+            log: LogLevel::Debug,
+            off: Off::Restart,
+            args: None,
+        };
+        assert_eq!(overrides, expect);
+        let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            complaints,
+            [
+                "kernel command line: `init.report` expects a path such as /dev/ttyS1, found ``",
+                "kernel command line: unknown parameter `init.lgo`, did you mean `init.log`?",
+                "kernel command line: unknown value `verbose`, expected one of: debug, info, warn, quiet",
+                "kernel command line: unknown value `inof`, did you mean `info`?",
+                "kernel command line: unknown parameter `init.network`, expected one of: init.log, init.off, init.report",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_white_space_ends_a_word() {
+        // A vertical tab once made an endless loop: ASCII's definition of white space has it, Rust's has not.
+        check_args("\x0b\t--\x0ba\x0b \x0c\r\n", &["a"]);
+    }
+
+    #[test]
+    fn what_cannot_be_quoted_is_known() {
+        for (arg, expect) in [
+            ("a", Some("a")),
+            ("", Some("\"\"")),
+            ("a b", Some("\"a b\"")),
+            ("k=a b", Some("\"k=a b\"")),
+            ("a\"b\"c", Some("a\"b\"c")),
+            ("{\"a\":\"b\"}", Some("{\"a\":\"b\"}")),
+            ("say \"hi there\"", None),
+            ("\"a\"", Some("\"\"a\"\"")),
+            ("5\"", None),
+        ] {
+            assert_eq!(quote(arg).as_deref(), expect, "{arg}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_argument_survives_among_others(args in prop::collection::vec("[ab=\"\\- \u{a0}é\t]{0,6}", 1..5)) {
+            let quoted: Vec<(String, String)> =
+                args.into_iter().filter_map(|arg| Some((quote(&arg)?, arg))).collect();
+            let line = quoted.iter().fold("a=b --".to_owned(), |line, (quoted, _)| line + " " + quoted);
+            let (overrides, _) = parse(line.as_bytes());
+            let expect: Vec<OsString> = quoted.into_iter().map(|(_, arg)| arg.into()).collect();
+            prop_assert_eq!(overrides.args.unwrap_or_default(), expect);
+        }
+
+        #[test]
+        fn no_input_stops_it(bytes in any::<Vec<u8>>(), text in "(init\\.|log|report|=|\"| |--|x){0,20}") {
+            parse(&bytes);
+            parse(text.as_bytes());
+        }
+    }
+}

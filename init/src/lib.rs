@@ -1,0 +1,29 @@
+//! What an image asks of its PID 1, and what PID 1 tells its host: shared by `init` and `xtask`.
+//!
+//! Everything in this library is pure. It reads no file, asks no clock and cannot fail hard: whatever is wrong with
+//! its input becomes a [`Complaint`] beside the part that could be understood, for a machine that stops at a typing
+//! error helps nobody.
+//!
+//! The rooms of `init` itself, in the order of a boot:
+//!
+//! | room | what happens there |
+//! | --- | --- |
+//! | `main` | the whole boot in one page; it never returns |
+//! | `panic` | one epitaph, then a restart |
+//! | `mounts` | the file systems every program expects |
+//! | `console` | standard streams, and the log |
+//! | `service` | starts the program |
+//! | `reap` | waits for everything that dies |
+//! | `report` | tells the host how the program ended |
+//! | `shutdown` | ends what is left, and the machine |
+//! | `sys` | the only `unsafe` |
+
+pub mod cmdline;
+pub mod complaint;
+pub mod config;
+pub mod ending;
+
+pub use cmdline::{LogLevel, Off, Overrides};
+pub use complaint::Complaint;
+pub use config::Config;
+pub use ending::Ending;

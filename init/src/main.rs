@@ -1,0 +1,114 @@
+//! PID 1: starts the program the image is for, reaps what dies, reports how the program ended, powers off.
+//!
+//! Nothing here may fail. A PID 1 that returns, exits or panics takes the kernel down with it, so every problem is
+//! said in words and the boot goes on with what there is.
+
+// std's own entry point aborts when standard streams are closed and /dev/null does not exist yet, which is just how a
+// machine without a console starts. So `sys` holds the C entry point instead.
+#![no_main]
+
+mod console;
+mod mounts;
+mod panic;
+mod reap;
+mod report;
+mod service;
+mod shutdown;
+mod sys;
+
+use std::ffi::OsString;
+use std::fs;
+
+use pid1_init::config::{self, CONFIG_PATH};
+use pid1_init::{Complaint, Config, Ending, Overrides, cmdline, ending};
+
+use console::{debug, info, warn};
+
+/// The machine's life. As any other process than PID 1 it touches nothing and returns the exit status.
+fn run() -> i32 {
+    if !rustix::process::getpid().is_init() {
+        console::say(
+            "pid1's init is the first process of a machine: boot it with `cargo xtask qemu`",
+        );
+        return 2;
+    }
+    boot()
+}
+
+fn boot() -> ! {
+    panic::install();
+    sys::hold_child_signals();
+    mounts::mount(&mounts::EARLY);
+    console::open();
+    mounts::mount(&mounts::BASE);
+    let overrides = read_cmdline();
+    mounts::mount(&mounts::OPTIONAL);
+    let program = read_config();
+    let ending = live(&program, overrides.args);
+    if let Some(device) = overrides.report {
+        report::send(&device, ending);
+    }
+    shutdown::in_order(overrides.off)
+}
+
+/// The program's life, from its start to its end.
+fn live(config: &Config, args: Option<Vec<OsString>>) -> Ending {
+    if config.program.is_empty() {
+        return ending::NOT_FOUND;
+    }
+    let pid = match service::start(config, args) {
+        Ok(pid) => pid,
+        Err(failure) => {
+            warn(&failure.to_string());
+            return failure.ending;
+        }
+    };
+    debug(&format!(
+        "started {} as process {}",
+        config.program,
+        pid.as_raw_pid()
+    ));
+    let ending = reap::until(pid);
+    let log = if ending == Ending::Exited(0) {
+        info
+    } else {
+        warn
+    };
+    log(&format!("the program {} {ending}", config.program));
+    ending
+}
+
+fn read_cmdline() -> Overrides {
+    let line = fs::read("/proc/cmdline").unwrap_or_else(|error| {
+        warn(&format!(
+            "cannot read the kernel command line, nothing of it counts: {error}"
+        ));
+        Vec::new()
+    });
+    let (overrides, complaints) = cmdline::parse(&line);
+    console::set_level(overrides.log);
+    complain(&complaints);
+    overrides
+}
+
+fn read_config() -> Config {
+    match fs::read(CONFIG_PATH) {
+        Ok(bytes) => {
+            let (config, complaints) = config::parse(&String::from_utf8_lossy(&bytes));
+            complain(&complaints);
+            config
+        }
+        Err(error) => {
+            warn(&format!(
+                "cannot read {CONFIG_PATH}, which names the program to start: {error}"
+            ));
+            Config::default()
+        }
+    }
+}
+
+fn complain(complaints: &[Complaint]) {
+    for complaint in complaints {
+        warn(&complaint.to_string());
+    }
+}

@@ -1,0 +1,235 @@
+//! The command line: verbs and flags as data. Every help text that a user sees is here.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::qemu;
+
+/// Build, boot and inspect machines that are one static program.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_STATUS, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    /// What to do.
+    pub verb: Verb,
+
+    #[command(flatten)]
+    /// What every verb understands.
+    pub global: Global,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    done
+  1    failed
+  2    the command line is wrong
+  130  ended by Ctrl-C
+`cargo xtask help qemu` lists what `qemu` adds to these.
+
+The store is shared by all your checkouts: $PID1_STORE, else $XDG_CACHE_HOME/pid1, else ~/.cache/pid1.";
+
+const QEMU_EXIT_STATUS: &str = "\
+Exit status:
+  The program's own, when it ends; besides that
+  0      --until's text was seen
+  1      the build failed, or the machine stopped without saying how its program ended
+  2      the command line is wrong
+  123    the kernel panicked
+  124    --deadline passed
+  125    failed on the host's side: QEMU did not start, or broke
+  128+N  the program was killed by signal N; 130 is Ctrl-C, too
+With --json the last line of stdout says how it ended as data.";
+
+/// Flags that every verb understands.
+#[derive(Args)]
+pub struct Global {
+    /// Fetch nothing: fail with a list of all that is missing
+    #[arg(long, global = true)]
+    pub offline: bool,
+
+    /// Install missing host tools without asking (apt-get, dnf, pacman or nix; with sudo when not root)
+    #[arg(long, global = true)]
+    pub yes: bool,
+
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Say also what needed no work
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// What `cargo xtask` can do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Build an image's kernel and initramfs into target/image/NAME
+    Image {
+        #[command(flatten)]
+        /// Which image.
+        image: ImageArg,
+
+        /// Put the files into this folder instead
+        #[arg(long, value_name = "DIR")]
+        out: Option<Utf8PathBuf>,
+    },
+
+    /// Build an image and boot it in QEMU, on this terminal
+    Qemu(QemuArgs),
+
+    /// Run every test, the real boots included
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+
+    /// List the host tools that are missing, with the command that installs them; --yes runs it
+    Doctor,
+
+    /// Say why a step would run, or ran last: which of its inputs changed
+    Why(StepArgs),
+
+    /// Show what the tools of a step printed when it was made
+    Log(StepArgs),
+
+    /// Show an image's steps and what each needs
+    Graph {
+        #[command(flatten)]
+        /// Which image.
+        image: ImageArg,
+
+        /// `dot` is for Graphviz: cargo xtask graph --format dot | dot -Tsvg
+        #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+        format: GraphFormat,
+    },
+
+    /// Delete from the store what no image of any checkout needs
+    Gc {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreVerb),
+}
+
+/// What can be done with the store.
+#[derive(Subcommand)]
+pub enum StoreVerb {
+    /// Hash every artifact anew; damaged ones are taken out, and made again when needed
+    Verify,
+}
+
+/// How `graph` draws.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum GraphFormat {
+    /// For people.
+    Text,
+    /// For Graphviz.
+    Dot,
+}
+
+/// Which image a verb is about.
+#[derive(Args)]
+pub struct ImageArg {
+    /// An image of images/ by its name, or the path of a spec
+    #[arg(value_name = "NAME|FILE", default_value = "hello")]
+    pub image: String,
+}
+
+/// A step of an image.
+#[derive(Args)]
+pub struct StepArgs {
+    /// The step, as `cargo xtask graph` names it
+    pub step: String,
+
+    /// The image it belongs to: a name of images/, or the path of a spec
+    #[arg(long, value_name = "NAME|FILE", default_value = "hello")]
+    pub image: String,
+}
+
+/// How to boot.
+#[derive(Args)]
+#[command(after_help = QEMU_EXIT_STATUS)]
+pub struct QemuArgs {
+    #[command(flatten)]
+    /// Which image.
+    pub image: ImageArg,
+
+    /// End with status 0 as soon as the console shows this text
+    #[arg(long, value_name = "TEXT")]
+    pub until: Option<String>,
+
+    /// End with status 124 after this time, as in 500ms, 60s or 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub deadline: Option<Duration>,
+
+    /// The machine's memory in MiB
+    #[arg(short, long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub memory: u32,
+
+    /// How the machine's processor is run; `auto` takes KVM if it really runs a guest, else TCG
+    #[arg(long, value_name = "auto|kvm|tcg", default_value = "auto", value_parser = accelerator)]
+    pub accel: qemu::Choice,
+
+    /// Build, then print the QEMU command instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// The program's arguments, in place of those in the spec
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+fn accelerator(text: &str) -> Result<qemu::Choice, String> {
+    text.parse()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time; ms, s, m and h are")),
+    };
+    let seconds = number.parse::<f64>().map(|number| number * scale).ok().filter(|seconds| *seconds > 0.0);
+    let seconds = seconds.ok_or_else(|| "a positive number with a unit is expected, as in 500ms, 60s or 5m".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let check = |text, expect| assert_eq!(duration(text).ok().map(|time| time.as_millis()), expect, "{text}");
+        check("60s", Some(60_000));
+        check("500ms", Some(500));
+        check("1.5m", Some(90_000));
+        check("2", Some(2_000));
+        check("0s", None);
+        check("-1s", None);
+        check("5 parsecs", None);
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_programs() {
+        let cli = Cli::try_parse_from(["cargo xtask", "qemu", "web", "-m", "64", "--", "--verbose", "-m"]).unwrap();
+        let Verb::Qemu(args) = cli.verb else { panic!("another verb") };
+        assert_eq!((args.image.image.as_str(), args.memory, args.args), ("web", 64, vec!["--verbose".to_owned(), "-m".to_owned()]));
+    }
+}

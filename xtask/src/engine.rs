@@ -1,0 +1,458 @@
+//! Runs steps: looks a key up, claims it, runs its recipe, commits the output, records the success.
+//!
+//! A step is asked for by those that need it, and its inputs by it, each in a thread of its own; the cores are shared by one
+//! jobserver. A step whose output is declared (a pinned tree) asks for nothing while the store has that output.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, anyhow, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::artifact;
+use crate::graph::{Graph, Step};
+use crate::key::{ArtifactId, Fields, StepKey};
+use crate::report::{Reporter, StepProgress};
+use crate::sandbox::Sandbox;
+use crate::steps::Job;
+use crate::store::{Claim, Store, Temp, Trace};
+use crate::toolbox::{HostTool, ToolName, Toolbox};
+use crate::workspace::Workspace;
+
+/// A step that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// What went in.
+    pub key: StepKey,
+    /// What came out.
+    pub id: ArtifactId,
+    /// Everything that went in, by name.
+    pub fields: Fields,
+}
+
+/// What a checkout last built of a step, and what before that; read by `why`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct LastBuild {
+    /// What went into the newest build.
+    pub newest: Option<Fields>,
+    /// What went into the build before it.
+    pub before: Option<Fields>,
+}
+
+/// The parts that every run of steps needs.
+pub struct Engine<'a> {
+    /// Where the files of the checkout are.
+    pub workspace: &'a Workspace,
+    /// The image whose steps these are.
+    pub image: &'a str,
+    /// Where results are kept.
+    pub store: &'a Store,
+    /// Who the host's tools are.
+    pub toolbox: &'a Toolbox,
+    /// Where progress is shown.
+    pub reporter: &'a Reporter,
+    /// The machine's cores.
+    pub cores: &'a jobserver::Client,
+    /// Nothing may be fetched.
+    pub offline: bool,
+}
+
+/// One run of a graph: what is done so far.
+struct Run<'a> {
+    engine: &'a Engine<'a>,
+    graph: &'a Graph,
+    /// Locked while a step is being made, so that a second asker waits for the first.
+    done: BTreeMap<&'a str, Mutex<Option<Built>>>,
+    /// Artifacts whose content was compared with their id in this run.
+    intact: Mutex<BTreeSet<ArtifactId>>,
+    failed: AtomicBool,
+    n_ran: AtomicUsize,
+}
+
+/// What a whole graph came to.
+pub struct Report {
+    /// Every step that was needed.
+    pub built: BTreeMap<String, Built>,
+    /// How many steps really ran.
+    pub n_ran: usize,
+}
+
+/// Said by a step that was not started because another one failed.
+const NOT_STARTED: &str = "not started, because another step failed";
+
+impl Engine<'_> {
+    /// Makes the outputs of `goals`, checks their content, and says what every step on the way came to.
+    pub fn build(&self, graph: &Graph, goals: &[&str]) -> Result<Report> {
+        let run = Run {
+            engine: self,
+            graph,
+            done: graph.names().into_iter().map(|name| (name, Mutex::new(None))).collect(),
+            intact: Mutex::default(),
+            failed: AtomicBool::new(false),
+            n_ran: AtomicUsize::new(0),
+        };
+        if self.offline {
+            run.require_offline(goals)?;
+        }
+        run.make_intact(goals)?;
+        let built = run.done.iter().filter_map(|(name, slot)| Some(((*name).to_owned(), slot.lock().ok()?.clone()?))).collect();
+        Ok(Report { built, n_ran: run.n_ran.into_inner() })
+    }
+
+    /// The fields of every step, as far as they can be told without running anything: a step whose input is not there has none.
+    pub fn look(&self, graph: &Graph) -> Result<BTreeMap<String, Fields>> {
+        let mut fields = BTreeMap::new();
+        let mut ids: BTreeMap<&str, ArtifactId> = BTreeMap::new();
+        for step in graph.in_order() {
+            let inputs: Option<Vec<_>> = step.inputs.iter().map(|(role, input)| Some((role.as_str(), *ids.get(input.as_str())?))).collect();
+            let known = match (step.recipe.declared(), inputs) {
+                (Some(_), _) => self.fields(step, &[])?,
+                (None, Some(inputs)) => self.fields(step, &inputs)?,
+                (None, None) => continue,
+            };
+            if let Some(trace) = self.store.lookup(known.key()) {
+                ids.insert(&step.name, trace.id);
+            }
+            fields.insert(step.name.clone(), known);
+        }
+        Ok(fields)
+    }
+
+    /// Everything that goes into a step. For a step with a declared output that is the declaration alone.
+    fn fields(&self, step: &Step, inputs: &[(&str, ArtifactId)]) -> Result<Fields> {
+        let mut fields = Fields::default();
+        fields.set("recipe", step.recipe.name());
+        if let Some(id) = step.recipe.declared() {
+            fields.set("declared", id);
+            return Ok(fields);
+        }
+        step.recipe.describe(&mut fields);
+        for (role, id) in inputs {
+            fields.set(format!("input.{role}"), id);
+        }
+        for (name, tool) in self.tools(step)? {
+            fields.set(format!("tool.{name}"), tool.identity);
+        }
+        for file in step.recipe.files() {
+            for (name, path) in expand(&file.name, &file.path)? {
+                fields.set(format!("file.{name}"), artifact::hash_path(&path)?);
+            }
+        }
+        Ok(fields)
+    }
+
+    fn tools(&self, step: &Step) -> Result<Vec<(ToolName, HostTool)>> {
+        step.recipe.tools().into_iter().map(|name| Ok((name, self.toolbox.get(self.store, name)?))).collect()
+    }
+
+    /// Remembers for `why` what this build was made of.
+    fn remember(&self, step: &Step, fields: &Fields) -> Result<()> {
+        let path = self.workspace.last_build(self.image, &step.name);
+        let old = last_build(&path);
+        if old.newest.as_ref() == Some(fields) {
+            return Ok(());
+        }
+        let new = LastBuild { newest: Some(fields.clone()), before: old.newest };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+        }
+        let text = serde_json::to_string(&new).context("failed to write what was built")?;
+        fs::write(&path, text).with_context(|| format!("failed to write `{path}`"))
+    }
+}
+
+/// Reads what [`Engine::build`] remembered. Nothing, when there is nothing readable.
+pub fn last_build(path: &Utf8Path) -> LastBuild {
+    fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// A file as itself, a folder as all its files; hidden ones, editors' backups and `target` are none of them.
+fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
+    let metadata = fs::metadata(path).with_context(|| format!("failed to read `{path}`"))?;
+    if !metadata.is_dir() {
+        return Ok(vec![(name.to_owned(), path.to_owned())]);
+    }
+    let mut entries: Vec<_> = path
+        .read_dir_utf8()
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>())
+        .with_context(|| format!("failed to list `{path}`"))?;
+    entries.retain(|entry| !entry.starts_with('.') && !entry.ends_with('~') && entry != "target");
+    entries.sort();
+    let mut files = Vec::new();
+    for entry in entries {
+        files.extend(expand(&name.join(&entry), &path.join(&entry))?);
+    }
+    Ok(files)
+}
+
+impl<'a> Run<'a> {
+    fn step(&self, name: &str) -> Result<&'a Step> {
+        self.graph.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))
+    }
+
+    /// Makes steps side by side.
+    fn make(&self, names: &[&'a str]) -> Result<Vec<Built>> {
+        if let [name] = names {
+            return Ok(vec![self.make_one(name)?]);
+        }
+        let results: Vec<Result<Built>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| self.make_one(name))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))).collect()
+        });
+        first_cause(results)
+    }
+
+    fn make_one(&self, name: &'a str) -> Result<Built> {
+        let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
+        let mut slot = slot.lock().map_err(|_| anyhow!(NOT_STARTED))?;
+        if let Some(built) = slot.as_ref() {
+            return Ok(built.clone());
+        }
+        let step = self.step(name)?;
+        let built = self.look_up_or_run(step)?;
+        self.engine.remember(step, &built.fields)?;
+        *slot = Some(built.clone());
+        Ok(built)
+    }
+
+    /// Makes steps, and makes those again whose artifact turns out to be damaged.
+    fn make_intact(&self, names: &[&'a str]) -> Result<Vec<Built>> {
+        loop {
+            let built = self.make(names)?;
+            let mut n_damaged = 0;
+            for (name, built) in names.iter().zip(&built) {
+                if !self.is_intact(built.id)? {
+                    n_damaged += 1;
+                    self.engine.reporter.say(&format!("{name}: its artifact {} in the store is damaged; making it again", built.id.short()));
+                    self.engine.store.discard(built.id)?;
+                    let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
+                    *slot.lock().map_err(|_| anyhow!(NOT_STARTED))? = None;
+                }
+            }
+            if n_damaged == 0 {
+                return Ok(built);
+            }
+        }
+    }
+
+    fn is_intact(&self, id: ArtifactId) -> Result<bool> {
+        let is_known = |run: &Self| run.intact.lock().map(|intact| intact.contains(&id)).map_err(|_| anyhow!(NOT_STARTED));
+        if is_known(self)? {
+            return Ok(true);
+        }
+        let is_intact = self.engine.store.is_intact(id);
+        if is_intact {
+            self.intact.lock().map_err(|_| anyhow!(NOT_STARTED))?.insert(id);
+        }
+        Ok(is_intact)
+    }
+
+    fn look_up_or_run(&self, step: &'a Step) -> Result<Built> {
+        let store = self.engine.store;
+        if step.recipe.declared().is_some() {
+            let fields = self.engine.fields(step, &[])?;
+            if let Some(hit) = self.hit(step, fields) {
+                return Ok(hit);
+            }
+        }
+        let names: Vec<&'a str> = step.inputs.iter().map(|(_, input)| input.as_str()).collect();
+        let mut inputs = self.make(&names)?;
+        loop {
+            let fields = self.engine.fields(step, &self.roles(step, &inputs))?;
+            let key = fields.key();
+            if let Some(hit) = self.hit(step, fields.clone()) {
+                return Ok(hit);
+            }
+            if self.failed.load(Ordering::Relaxed) {
+                bail!(NOT_STARTED);
+            }
+            // Inputs are read from here on, so their content is compared with their ids. A damaged one is made
+            // again, and what comes out may be another one if its recipe is not reproducible: then the key changes too.
+            let checked = self.make_intact(&names)?;
+            if checked != inputs {
+                inputs = checked;
+                continue;
+            }
+            let claim = store.claim(key, &step.name, &|holder| {
+                self.engine.reporter.say(&format!("{}: waiting for {holder}, which is making it", step.name));
+            })?;
+            // The process that had the claim has probably just made it.
+            if let Some(hit) = self.hit(step, fields.clone()) {
+                return Ok(hit);
+            }
+            return self.run(step, fields, &inputs, &claim);
+        }
+    }
+
+    fn roles<'b>(&self, step: &'b Step, inputs: &[Built]) -> Vec<(&'b str, ArtifactId)> {
+        step.inputs.iter().zip(inputs).map(|((role, _), built)| (role.as_str(), built.id)).collect()
+    }
+
+    fn hit(&self, step: &Step, fields: Fields) -> Option<Built> {
+        let trace = self.engine.store.lookup(fields.key())?;
+        self.engine.reporter.detail(&format!("{}: up to date, {}", step.name, trace.id.short()));
+        Some(Built { key: fields.key(), id: trace.id, fields })
+    }
+
+    fn run(&self, step: &Step, fields: Fields, inputs: &[Built], _claim: &Claim) -> Result<Built> {
+        let key = fields.key();
+        let is_download = step.recipe.network().is_some();
+        // A download waits for others; everything else computes and takes a core.
+        let _core = if is_download { None } else { Some(self.engine.cores.acquire().context("failed to wait for a free core")?) };
+        if self.failed.load(Ordering::Relaxed) {
+            bail!(NOT_STARTED);
+        }
+        let progress = self.engine.reporter.step(&step.name);
+        let result = self.run_recipe(step, &fields, inputs, &progress);
+        let seconds = progress.seconds();
+        drop(progress);
+        let id = result.map_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            self.explain(step, key, error)
+        })?;
+        self.engine.store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds })?;
+        self.n_ran.fetch_add(1, Ordering::Relaxed);
+        self.engine.reporter.say(&format!("{}: done in {seconds:.1} s", step.name));
+        Ok(Built { key, id, fields })
+    }
+
+    fn run_recipe(&self, step: &Step, fields: &Fields, inputs: &[Built], progress: &StepProgress) -> Result<ArtifactId> {
+        let engine = self.engine;
+        let temp = engine.store.temp(&step.name)?;
+        let (out, work, files) = (temp.path().join("out"), temp.path().join("work"), temp.path().join("files"));
+        fs::create_dir(&work).with_context(|| format!("failed to make the folder `{work}`"))?;
+        self.copy_files(step, fields, &files)?;
+        let sandbox = self.sandbox(step, fields.key(), &temp)?;
+        let mut paths = BTreeMap::new();
+        for ((role, _), built) in step.inputs.iter().zip(inputs) {
+            let path = engine.store.object(built.id).ok_or_else(|| anyhow!("the artifact {} has vanished from the store", built.id))?;
+            paths.insert(role.clone(), path);
+        }
+        let job = Job {
+            out: &out,
+            work: &work,
+            inputs: paths,
+            versions: engine.tools(step)?.into_iter().map(|(name, tool)| (name, tool.identity.version)).collect(),
+            files: &files,
+            sandbox: &sandbox,
+            downloads: engine.store.downloads(),
+            vendor: engine.workspace.vendor(),
+            progress,
+        };
+        step.recipe.run(&job)?;
+        progress.now("storing");
+        let id = engine.store.commit(&out)?;
+        match step.recipe.declared() {
+            Some(declared) if declared != id => {
+                engine.store.discard(id)?;
+                bail!("the output is not what vendor/sources.toml declares\n  Expected: {declared}\n  Computed: {id}")
+            }
+            _ => Ok(id),
+        }
+    }
+
+    fn sandbox(&self, step: &Step, key: StepKey, temp: &Temp) -> Result<Sandbox> {
+        let (bin, home) = (temp.path().join("bin"), temp.path().join("home"));
+        for folder in [&bin, &home] {
+            fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+        }
+        for (name, tool) in self.engine.tools(step)? {
+            std::os::unix::fs::symlink(&tool.path, bin.join(name)).with_context(|| format!("failed to link the tool `{name}`"))?;
+        }
+        let path = self.engine.store.log(key);
+        let log = File::create(&path).with_context(|| format!("failed to write the log `{path}`"))?;
+        Ok(Sandbox { bin, home, log: Mutex::new(log), cores: self.engine.cores.clone() })
+    }
+
+    /// Copies the files the step reads, so that an editor that saves meanwhile cannot slip other content under the key.
+    fn copy_files(&self, step: &Step, fields: &Fields, to: &Utf8Path) -> Result<()> {
+        let mut copied = Fields::default();
+        for file in step.recipe.files() {
+            for (name, path) in expand(&file.name, &file.path)? {
+                let copy = to.join(&name);
+                let folder = copy.parent().unwrap_or(to);
+                fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+                fs::copy(&path, &copy).with_context(|| format!("failed to copy `{path}`"))?;
+                copied.set(format!("file.{name}"), artifact::hash_path(&copy)?);
+            }
+        }
+        let expected = fields.iter().filter(|(name, _)| name.starts_with("file."));
+        if step.recipe.declared().is_none() && !expected.eq(copied.iter()) {
+            bail!("a file that it reads changed while the build began\nhint: run the command again");
+        }
+        Ok(())
+    }
+
+    /// What failed, why, what to do, and where to read more.
+    fn explain(&self, step: &Step, key: StepKey, error: anyhow::Error) -> anyhow::Error {
+        let store = self.engine.store;
+        let log = store.log(key);
+        let mut text = format!("failed to make `{}` (key {})", step.name, key.short());
+        let tail = tail(&log, LOG_LINES);
+        if store.free_bytes().is_some_and(|free| free < FULL_DISK) {
+            text.push_str(&format!(
+                "\nhint: the disk of the store is full ({} left): free some space, run `cargo xtask gc`, or name another folder in PID1_STORE",
+                crate::report::size(store.free_bytes().unwrap_or(0))
+            ));
+        }
+        if tail.is_empty() {
+            return error.context(text);
+        }
+        let lines: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
+        anyhow!("{error:#}\n  the last lines of its log:{lines}\n  the whole log: {log}").context(text)
+    }
+
+    /// Without network: every download that would be needed, in one message.
+    fn require_offline(&self, goals: &[&'a str]) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&str> = goals.to_vec();
+        while let Some(name) = open.pop() {
+            let step = self.step(name)?;
+            if !seen.insert(name) || (step.recipe.declared().is_some() && self.hit(step, self.engine.fields(step, &[])?).is_some()) {
+                continue;
+            }
+            if let Some(what) = step.recipe.network()
+                && self.hit(step, self.engine.fields(step, &[])?).is_none()
+                && !step.recipe.is_at_hand(&self.engine.workspace.vendor())
+            {
+                missing.push(format!("\n  {what}"));
+            }
+            open.extend(step.inputs.iter().map(|(_, input)| input.as_str()));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort();
+        bail!(
+            "failed to build offline: {} of the inputs are not in the store:{}\nhint: run once without --offline, or put the files into vendor/",
+            missing.len(),
+            missing.concat()
+        )
+    }
+}
+
+/// How many lines of a log are shown with a failure.
+const LOG_LINES: usize = 20;
+/// With less than this left, in bytes, a failure is taken for a consequence of a full disk.
+const FULL_DISK: u64 = 4 << 20;
+
+fn tail(log: &Utf8Path, n_lines: usize) -> Vec<String> {
+    let Ok(bytes) = fs::read(log) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.into_iter().rev().take(n_lines).rev().collect()
+}
+
+/// All results, or the failure that made the others not start.
+fn first_cause(results: Vec<Result<Built>>) -> Result<Vec<Built>> {
+    let (done, mut failures): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    failures.sort_by_key(|failure| failure.as_ref().is_err_and(|error| error.to_string() == NOT_STARTED));
+    match failures.into_iter().next() {
+        Some(failure) => failure.map(|_| Vec::new()),
+        None => done.into_iter().collect(),
+    }
+}

@@ -1,0 +1,29 @@
+//! Ctrl-C and its like while steps run: the tools are killed, finished things stay, half-made ones are swept by the next run.
+
+use std::io::Read;
+
+use anyhow::{Context, Result};
+
+use crate::qemu::interrupt::Interrupts;
+use crate::report::Reporter;
+use crate::sandbox;
+
+/// Added to the signal's number, as shells do.
+const SIGNALLED: i32 = 128;
+
+/// Until the returned value is dropped, a signal ends this process with 128 plus its number, and all tools with it.
+pub fn end_on_signals() -> Result<Interrupts> {
+    let context = "failed to listen for signals";
+    let interrupts = Interrupts::listen(None).context(context)?;
+    let mut waiter = interrupts.waiter().context(context)?;
+    let wait = move || {
+        let mut signal = [0];
+        if waiter.read_exact(&mut signal).is_ok() {
+            sandbox::kill_all();
+            Reporter::new(false).say("interrupted; what was finished is kept, and the next run goes on from there");
+            std::process::exit(SIGNALLED + i32::from(signal[0]));
+        }
+    };
+    std::thread::Builder::new().name("interrupt".to_owned()).spawn(wait).context(context)?;
+    Ok(interrupts)
+}

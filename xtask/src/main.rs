@@ -1,0 +1,37 @@
+//! `cargo xtask`: parse, dispatch, exit status.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::cli::{Cli, StoreVerb, Verb};
+use xtask::session::Session;
+use xtask::{report, verbs};
+
+fn main() -> ExitCode {
+    // A user's umask must not decide the modes of what is built.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            report::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<u8> {
+    let session = Session::new(&cli.global)?;
+    match &cli.verb {
+        Verb::Image { image, out } => verbs::image::run(&session, &image.image, out.as_deref())?,
+        Verb::Qemu(args) => return verbs::qemu::run(&session, args),
+        Verb::Test { filter } => return verbs::test::run(&session, filter.as_deref()),
+        Verb::Doctor => verbs::doctor::run(&session)?,
+        Verb::Why(args) => verbs::why::run(&session, args)?,
+        Verb::Log(args) => verbs::log::run(&session, args)?,
+        Verb::Graph { image, format } => verbs::graph::run(&session, &image.image, *format)?,
+        Verb::Gc { dry_run } => verbs::gc::run(&session, *dry_run)?,
+        Verb::Store(StoreVerb::Verify) => return verbs::store::verify(&session),
+    }
+    Ok(0)
+}

@@ -1,0 +1,311 @@
+//! How a run ended: its exit status, its words for people, its data for programs. Pure.
+
+use super::accel::Accelerator;
+use super::panic::{Panic, signal_text};
+use serde::Serialize;
+
+/// How a machine's run ended. As JSON: an object whose `how` is the variant's name in snake case,
+/// with the variant's fields beside it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum Ending {
+    /// The text of `--until` came over the console.
+    Found {
+        /// That text.
+        text: String,
+    },
+    /// Our init reported that the program exited.
+    Exited {
+        /// With this status.
+        status: u8,
+    },
+    /// Our init reported that a signal killed the program.
+    Killed {
+        /// Its number.
+        signal: u8,
+    },
+    /// The program was PID 1 itself and stopped the machine, as such a program does when it is done.
+    Stopped,
+    /// The machine stopped, and nobody told why.
+    StoppedWithoutReport {
+        /// Nothing came over the console either.
+        silent: bool,
+    },
+    /// The run ended well, but the text of `--until` never came.
+    NotFound {
+        /// That text.
+        text: String,
+    },
+    /// The kernel panicked.
+    Panicked {
+        /// What it said and what that means.
+        panic: Panic,
+    },
+    /// The deadline passed.
+    Deadline {
+        /// How long it was.
+        seconds: f64,
+        /// The text of `--until`.
+        awaited: Option<String>,
+        /// Nothing had come over the console.
+        silent: bool,
+    },
+    /// A signal asked us to stop, as Ctrl-C does.
+    Interrupted {
+        /// Its number.
+        signal: u8,
+    },
+    /// QEMU failed, or our side of it.
+    HostFailed {
+        /// What failed.
+        cause: String,
+        /// What to do about it, where that is known.
+        hint: Option<String>,
+    },
+}
+
+impl Ending {
+    /// The exit status of `cargo xtask qemu`; the table is in the project's documentation.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Found { .. } | Self::Stopped => 0,
+            Self::Exited { status } => *status,
+            Self::Killed { signal } | Self::Interrupted { signal } => 128u8.saturating_add(*signal),
+            Self::StoppedWithoutReport { .. } | Self::NotFound { .. } => 1,
+            Self::Panicked { .. } => 123,
+            Self::Deadline { .. } => 124,
+            Self::HostFailed { .. } => 125,
+        }
+    }
+
+    /// One sentence for people; nothing where all went as it was asked.
+    fn sentence(&self) -> Option<String> {
+        let sentence = match self {
+            Self::Found { .. } | Self::Stopped | Self::Exited { status: 0 } => return None,
+            Self::Exited { status } => format!("the program exited with status {status}"),
+            Self::Killed { signal } => format!(
+                "the program was killed by {}",
+                signal_text((*signal).into())
+            ),
+            Self::StoppedWithoutReport { silent: true } => {
+                "the machine stopped before it printed anything".to_owned()
+            }
+            Self::StoppedWithoutReport { silent: false } => {
+                "the machine stopped without a report from init".to_owned()
+            }
+            Self::NotFound { text } => format!("the machine ended before `{text}` was seen"),
+            Self::Panicked { panic } => format!("kernel panic: {}", panic.explanation),
+            Self::Deadline {
+                seconds, awaited, ..
+            } => deadline_sentence(*seconds, awaited.as_deref()),
+            Self::Interrupted { signal } => {
+                format!("interrupted by {}", signal_text((*signal).into()))
+            }
+            Self::HostFailed { cause, .. } => format!("failed to run the machine: {cause}"),
+        };
+        Some(sentence)
+    }
+
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Panicked { panic } => panic.hint.as_deref(),
+            Self::HostFailed { hint, .. } => hint.as_deref(),
+            Self::StoppedWithoutReport { silent: true } | Self::Deadline { silent: true, .. } => {
+                Some(
+                    "the kernel's command line needs `console=ttyS0`, and the machine enough memory (`-m MB`)",
+                )
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the console's last lines help to understand this ending.
+    fn wants_lines(&self) -> bool {
+        matches!(
+            self,
+            Self::Panicked { .. }
+                | Self::Deadline { .. }
+                | Self::StoppedWithoutReport { .. }
+                | Self::NotFound { .. }
+                | Self::HostFailed { .. }
+        )
+    }
+}
+
+fn deadline_sentence(seconds: f64, awaited: Option<&str>) -> String {
+    let before = awaited.map_or(String::new(), |text| format!(" before `{text}` was seen"));
+    format!("the deadline of {seconds} s passed{before}")
+}
+
+/// All there is to tell about a run; what `--json` prints. Fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// The status to exit with.
+    pub exit_status: u8,
+    /// From the start of QEMU to the end of the run.
+    pub seconds: f64,
+    /// From the start of QEMU to the end of the first line on the console.
+    pub first_line_seconds: Option<f64>,
+    /// What ran the machine's processor.
+    pub accelerator: Accelerator,
+    /// The QEMU command, as `--dry-run` has it.
+    pub command: Vec<String>,
+    /// The last lines of the console that are not empty, without control characters.
+    pub last_lines: Vec<String>,
+    /// The last lines that QEMU itself printed.
+    pub qemu_lines: Vec<String>,
+}
+
+impl Outcome {
+    /// The text for people, of several lines: first what happened, then the hint, then the evidence.
+    /// Nothing where all went as it was asked.
+    pub fn text(&self) -> Option<String> {
+        let mut text = self.ending.sentence()?;
+        if let Some(hint) = self.ending.hint() {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
+        if matches!(self.ending, Ending::HostFailed { .. }) {
+            push_lines(&mut text, "QEMU said:", &self.qemu_lines);
+        }
+        if self.ending.wants_lines() {
+            push_lines(&mut text, "last lines of the console:", &self.last_lines);
+        }
+        Some(text)
+    }
+}
+
+fn push_lines(text: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{title}"));
+    for line in lines {
+        text.push_str(&format!("\n  {line}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(ending: Ending) -> Outcome {
+        Outcome {
+            exit_status: ending.exit_status(),
+            ending,
+            seconds: 1.5,
+            first_line_seconds: None,
+            accelerator: Accelerator::Tcg,
+            command: vec!["qemu".to_owned()],
+            last_lines: vec!["one".to_owned(), "two".to_owned()],
+            qemu_lines: vec!["qemu: no".to_owned()],
+        }
+    }
+
+    fn check(ending: Ending, status: u8, text: &str) {
+        let outcome = outcome(ending);
+        assert_eq!(outcome.exit_status, status);
+        assert_eq!(outcome.text().unwrap_or_default(), text);
+    }
+
+    #[test]
+    fn a_run_as_it_was_asked_needs_no_words() {
+        check(
+            Ending::Found {
+                text: "x".to_owned(),
+            },
+            0,
+            "",
+        );
+        check(Ending::Stopped, 0, "");
+        check(Ending::Exited { status: 0 }, 0, "");
+    }
+
+    #[test]
+    fn the_programs_status_passes_through() {
+        check(
+            Ending::Exited { status: 123 },
+            123,
+            "the program exited with status 123",
+        );
+        check(
+            Ending::Killed { signal: 11 },
+            139,
+            "the program was killed by SIGSEGV (signal 11)",
+        );
+        check(
+            Ending::Interrupted { signal: 2 },
+            130,
+            "interrupted by SIGINT (signal 2)",
+        );
+    }
+
+    #[test]
+    fn what_went_wrong_comes_before_the_evidence() {
+        let lines = "\nlast lines of the console:\n  one\n  two";
+        let panic = Panic {
+            message: "m".to_owned(),
+            explanation: "why".to_owned(),
+            hint: Some("do".to_owned()),
+        };
+        check(
+            Ending::Panicked { panic },
+            123,
+            &format!("kernel panic: why\nhint: do{lines}"),
+        );
+        check(
+            Ending::StoppedWithoutReport { silent: false },
+            1,
+            &format!("the machine stopped without a report from init{lines}"),
+        );
+        check(
+            Ending::NotFound {
+                text: "up".to_owned(),
+            },
+            1,
+            &format!("the machine ended before `up` was seen{lines}"),
+        );
+        let deadline = Ending::Deadline {
+            seconds: 60.0,
+            awaited: Some("up".to_owned()),
+            silent: false,
+        };
+        check(
+            deadline,
+            124,
+            &format!("the deadline of 60 s passed before `up` was seen{lines}"),
+        );
+        let failed = Ending::HostFailed {
+            cause: "why".to_owned(),
+            hint: None,
+        };
+        check(
+            failed,
+            125,
+            &format!("failed to run the machine: why\nQEMU said:\n  qemu: no{lines}"),
+        );
+    }
+
+    #[test]
+    fn a_silent_machine_gets_a_hint() {
+        let deadline = Ending::Deadline {
+            seconds: 0.5,
+            awaited: None,
+            silent: true,
+        };
+        let text = outcome(deadline).text().expect("a deadline is told");
+        assert!(text.starts_with("the deadline of 0.5 s passed\nhint: the kernel's command line needs `console=ttyS0`"), "{text}");
+    }
+
+    #[test]
+    fn the_data_has_a_stable_shape() {
+        let json = serde_json::to_string(&outcome(Ending::Exited { status: 3 }))
+            .expect("it is plain data");
+        let expect = r#"{"ending":{"how":"exited","status":3},"exit_status":3,"seconds":1.5,"first_line_seconds":null,"accelerator":"tcg","command":["qemu"],"last_lines":["one","two"],"qemu_lines":["qemu: no"]}"#;
+        assert_eq!(json, expect);
+        let json = serde_json::to_string(&Ending::StoppedWithoutReport { silent: true })
+            .expect("it is plain data");
+        assert_eq!(json, r#"{"how":"stopped_without_report","silent":true}"#);
+    }
+}

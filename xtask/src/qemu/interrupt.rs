@@ -1,0 +1,182 @@
+//! Ctrl-C and its kin: while a machine runs they end it in good order, at other times they do what
+//! they always do. A second one ends us at once, should the first be stuck.
+//!
+//! Only one place of a process can take signals in this way: with a second taker, "as always" and
+//! the second's own end would race. Whoever else needs to hear of them listens here too.
+
+use super::terminal::RawTerminal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use std::fs::read_to_string;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+/// The signals that ask a program to end.
+const SIGNALS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
+/// A run that wants to hear of signals.
+struct Listener {
+    id: u64,
+    sender: UnixStream,
+    terminal: Option<Arc<RawTerminal>>,
+    was_told: bool,
+}
+
+struct Listeners {
+    next_id: u64,
+    listeners: Vec<Listener>,
+}
+
+static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners {
+    next_id: 0,
+    listeners: Vec::new(),
+});
+
+/// Hears of signals as long as it lives.
+pub struct Interrupts {
+    id: u64,
+    receiver: UnixStream,
+}
+
+impl Interrupts {
+    /// Starts to listen. The terminal, if any, is restored should a second signal end us.
+    pub fn listen(terminal: Option<Arc<RawTerminal>>) -> io::Result<Self> {
+        start_thread()?;
+        let (sender, receiver) = UnixStream::pair()?;
+        let mut list = lock();
+        let id = list.next_id;
+        list.next_id += 1;
+        list.listeners.push(Listener {
+            id,
+            sender,
+            terminal,
+            was_told: false,
+        });
+        Ok(Self { id, receiver })
+    }
+
+    /// Readable once a signal came.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+
+    /// For a thread that waits: reading gives a byte for each signal, and the end when `self` is dropped.
+    pub fn waiter(&self) -> io::Result<UnixStream> {
+        self.receiver.try_clone()
+    }
+
+    /// The number of the signal that came.
+    pub fn signal(&mut self) -> io::Result<u8> {
+        let mut number = [0];
+        self.receiver.read_exact(&mut number)?;
+        Ok(number[0])
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        lock().listeners.retain(|listener| listener.id != self.id);
+    }
+}
+
+fn lock() -> MutexGuard<'static, Listeners> {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the one thread that takes the signals; it lives as long as the process, because a handler
+/// cannot be taken back without losing the default one.
+fn start_thread() -> io::Result<()> {
+    static STARTED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
+    STARTED
+        .get_or_init(|| take_signals().map_err(|error| error.kind()))
+        .map_err(io::Error::from)
+}
+
+fn take_signals() -> io::Result<()> {
+    let status = read_to_string("/proc/self/status")?;
+    // Who started us with `nohup`, or in the background of a script, wants these ignored.
+    let mut signals = Signals::new(
+        SIGNALS
+            .iter()
+            .filter(|signal| !is_ignored(&status, **signal)),
+    )?;
+    let take = move || signals.forever().for_each(deliver);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(take)
+        .map(drop)
+}
+
+/// Whether the text of `/proc/self/status` says that the signal is ignored.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+fn deliver(signal: i32) {
+    let mut list = lock();
+    if list.listeners.is_empty() {
+        // It ends this process, as these signals do.
+        emulate_default_handler(signal).ok();
+    }
+    if list.listeners.iter().any(|listener| listener.was_told) {
+        end_now(&list, signal);
+    }
+    for listener in &mut list.listeners {
+        listener.was_told = true;
+        // Fails only if the run is over already.
+        listener
+            .sender
+            .write_all(&[u8::try_from(signal).unwrap_or_default()])
+            .ok();
+    }
+}
+
+/// Ends this process; the kernel then kills its QEMU.
+fn end_now(list: &Listeners, signal: i32) -> ! {
+    list.listeners
+        .iter()
+        .filter_map(|listener| listener.terminal.as_ref())
+        .for_each(|terminal| terminal.restore());
+    std::process::exit(128 + signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: &str, signal: i32, expect: bool) {
+        assert_eq!(is_ignored(status, signal), expect);
+    }
+
+    #[test]
+    fn a_waiter_ends_with_its_listener() {
+        let interrupts = Interrupts::listen(None).expect("signals can be taken");
+        let mut waiter = interrupts.waiter().expect("it can be shared");
+        drop(interrupts);
+        let mut numbers = Vec::new();
+        waiter.read_to_end(&mut numbers).expect("it ends");
+        assert!(numbers.is_empty());
+    }
+
+    #[test]
+    fn ignored_signals_are_bits() {
+        check(
+            "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n",
+            13,
+            true,
+        );
+        check(
+            "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n",
+            SIGHUP,
+            false,
+        );
+        check("SigIgn:\t0000000000000001\n", SIGHUP, true);
+        check("", SIGHUP, false);
+    }
+}

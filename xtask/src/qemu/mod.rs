@@ -1,0 +1,48 @@
+//! The machine: one QEMU, booted to see a program run in it.
+//!
+//! What is pure decides; little of the rest does more than move bytes:
+//!
+//! - [`cmdline`]: the kernel's command line and the program's arguments in it
+//! - [`machine`], [`shell`]: a [`Machine`] → QEMU's command, and that as text to paste
+//! - [`accel`]: KVM or TCG, found out by running a guest
+//! - `run`: [`boot`] starts the machine, moves bytes and times, and ends it
+//! - `watch`: bytes and times → how it ended; with `transcript` (what
+//!   came), `kernel_lines` (what the kernel says) and [`mod@panic`] (what a panic means)
+//! - [`ending`]: the exit status, the words and the data of an [`Outcome`]
+//! - `process`, `terminal`, `interrupt`: what must be put back: no QEMU stays, the terminal
+//!   gets its settings, Ctrl-C works
+//!
+//! Nothing here prints: the console goes to the writer that the caller gives, all else is returned.
+//! No other room spawns a machine.
+
+pub mod accel;
+pub mod cmdline;
+pub mod ending;
+pub mod interrupt;
+mod kernel_lines;
+pub mod machine;
+pub mod panic;
+mod process;
+mod run;
+pub mod shell;
+mod terminal;
+mod transcript;
+mod watch;
+
+pub use accel::{Accelerator, Choice, KvmError, Selected, select};
+pub use cmdline::{PANIC_WORD, REPORT_WORD, command_line};
+pub use ending::{Ending, Outcome};
+pub use machine::{Machine, QEMU};
+pub use run::{Run, boot};
+
+/// Who is PID 1 in the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Our init, which reports how the program ended. A machine that stops without a report has failed.
+    Supervised,
+    /// The program itself. It stops the machine when it is done.
+    Direct,
+}
+
+#[cfg(test)]
+mod tests;

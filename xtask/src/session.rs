@@ -1,0 +1,138 @@
+//! One run of `cargo xtask`: the checkout, the flags, and what most verbs do first: read a spec, plan it, build it.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::cli::Global;
+use crate::doctor::{self, Policy};
+use crate::engine::{Engine, Report};
+use crate::graph::Graph;
+use crate::image::{Image, Known};
+use crate::interrupt;
+use crate::lock::Lock;
+use crate::packages::{CargoLock, Packages};
+use crate::plan::{self, Facts};
+use crate::report::Reporter;
+use crate::schema;
+use crate::store::{Access, Store};
+use crate::toolbox::{ToolName, Toolbox};
+use crate::workspace::{self, Workspace};
+
+/// What every verb starts from.
+pub struct Session {
+    /// The checkout.
+    pub workspace: Workspace,
+    /// Where the user is told what goes on.
+    pub reporter: Reporter,
+    /// Fetch nothing.
+    pub offline: bool,
+    /// Results as JSON.
+    pub json: bool,
+    /// What to do about missing host tools.
+    pub policy: Policy,
+}
+
+impl Session {
+    /// Finds the checkout; touches nothing else.
+    pub fn new(global: &Global) -> Result<Self> {
+        Ok(Self {
+            workspace: Workspace::find()?,
+            reporter: Reporter::new(global.verbose),
+            offline: global.offline,
+            json: global.json,
+            policy: if global.yes { Policy::Install } else { Policy::Tell },
+        })
+    }
+
+    /// Opens the store.
+    pub fn store(&self, access: Access) -> Result<Store> {
+        Store::open(&workspace::store_root()?, access)
+    }
+
+    /// Reads an image spec by its name in `images/` or by its path, and plans it.
+    pub fn plan(&self, image: &str) -> Result<Planned> {
+        let packages = Packages::read(self.workspace.root())?;
+        let known = Known { fragments: stems(&self.workspace.kernel_configs(), "config")?, packages: packages.names() };
+        let image = Image::read(&self.spec_path(image)?, &known)?;
+        let lock = Lock::read(&self.workspace.sources())?;
+        let std_lock_path = self.workspace.std_lock();
+        let text = std::fs::read_to_string(&std_lock_path).with_context(|| format!("failed to read `{std_lock_path}`"))?;
+        let std_lock = CargoLock::parse(&text).with_context(|| format!("failed to read `{std_lock_path}`"))?;
+        let facts = Facts { root: self.workspace.root(), lock: &lock, std_lock: &std_lock, packages: &packages };
+        let graph = plan::plan(&image, &facts).with_context(|| format!("failed to plan the image `{}`", image.name))?;
+        Ok(Planned { image, lock, graph })
+    }
+
+    fn spec_path(&self, image: &str) -> Result<Utf8PathBuf> {
+        if image.contains('/') || image.ends_with(".toml") {
+            let path = Utf8PathBuf::from(image);
+            return if path.is_file() { Ok(path) } else { bail!("there is no image spec `{image}`") };
+        }
+        let names = self.image_names()?;
+        if names.iter().any(|name| name == image) {
+            return Ok(self.workspace.images().join(format!("{image}.toml")));
+        }
+        bail!("there is no images/{image}.toml{}", schema::suggestion(image, &names))
+    }
+
+    /// The names of the specs in `images/`.
+    pub fn image_names(&self) -> Result<Vec<String>> {
+        stems(&self.workspace.images(), "toml")
+    }
+
+    /// Makes sure that the host has what the plan's steps run, and `more`.
+    pub fn require_tools(&self, planned: &Planned, more: &[ToolName]) -> Result<()> {
+        let tools: BTreeSet<ToolName> = planned.graph.in_order().flat_map(|step| step.recipe.tools()).chain(more.iter().copied()).collect();
+        doctor::require(&tools, self.policy, &self.reporter)
+    }
+
+    /// Builds the goals of a plan.
+    pub fn build(&self, planned: &Planned, store: &Store, goals: &[&str]) -> Result<Report> {
+        let _guard = interrupt::end_on_signals()?;
+        self.with_engine(planned, store, |engine| engine.build(&planned.graph, goals))
+    }
+
+    /// Does something with an engine for the plan.
+    pub fn with_engine<T>(&self, planned: &Planned, store: &Store, work: impl FnOnce(&Engine<'_>) -> Result<T>) -> Result<T> {
+        let toolbox = Toolbox::open(store);
+        let engine = Engine {
+            workspace: &self.workspace,
+            image: &planned.image.name,
+            store,
+            toolbox: &toolbox,
+            reporter: &self.reporter,
+            cores: cores()?,
+            offline: self.offline,
+        };
+        work(&engine)
+    }
+}
+
+/// The machine's cores, shared by all steps. Made once: a jobserver lives as long as the process.
+fn cores() -> Result<&'static jobserver::Client> {
+    static CORES: LazyLock<std::io::Result<jobserver::Client>> =
+        LazyLock::new(|| jobserver::Client::new(std::thread::available_parallelism().map_or(1, usize::from)));
+    CORES.as_ref().map_err(|error| anyhow::anyhow!("failed to make a jobserver: {error}"))
+}
+
+/// A spec and the steps it takes.
+pub struct Planned {
+    /// The checked spec.
+    pub image: Image,
+    /// The pins.
+    pub lock: Lock,
+    /// The steps.
+    pub graph: Graph,
+}
+
+/// The names, without `.extension`, of the files in a folder; sorted.
+fn stems(folder: &Utf8Path, extension: &str) -> Result<Vec<String>> {
+    let entries = folder.read_dir_utf8().with_context(|| format!("failed to list `{folder}`"))?;
+    let paths = entries.flatten().map(|entry| entry.into_path()).filter(|path| path.extension() == Some(extension));
+    let mut names: Vec<_> = paths.filter_map(|path| path.file_stem().map(str::to_owned)).collect();
+    names.sort();
+    Ok(names)
+}

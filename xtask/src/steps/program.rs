@@ -1,0 +1,208 @@
+//! Builds the machine's program: a workspace package (Rust, static for musl), a Go module, or a finished file.
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::elf;
+use crate::key::Fields;
+use crate::packages::Cut;
+use crate::sandbox::Tool;
+use crate::steps::{FileInput, Job, Recipe, copy, write};
+use crate::toolbox::ToolName;
+
+/// The platform of every Rust program in an image.
+pub const TARGET: &str = "x86_64-unknown-linux-musl";
+/// The profile of the workspace's Cargo.toml that images are built with.
+const PROFILE: &str = "image";
+
+/// Plans a Rust program; its inputs are `std`, the sysroot, and `crates`.
+pub struct RustProgram {
+    /// The workspace, cut down to the program.
+    pub cut: Cut,
+    /// The folders of the cut's members.
+    pub sources: Vec<FileInput>,
+}
+
+impl RustProgram {
+    /// The files of a cut's members.
+    pub fn sources(cut: &Cut, root: &Utf8Path) -> Vec<FileInput> {
+        cut.members.iter().map(|(folder, _)| FileInput { name: folder.clone(), path: root.join(folder) }).collect()
+    }
+}
+
+impl Recipe for RustProgram {
+    fn name(&self) -> &'static str {
+        "rust-program 1"
+    }
+
+    fn describe(&self, fields: &mut Fields) {
+        fields.set("package", &self.cut.package);
+        fields.set("Cargo.toml", &self.cut.root_manifest);
+        fields.set("Cargo.lock", &self.cut.lock);
+    }
+
+    fn tools(&self) -> Vec<ToolName> {
+        vec!["rustc", "cargo", "cc", "as", "ld", "sh"]
+    }
+
+    fn files(&self) -> Vec<FileInput> {
+        self.sources.clone()
+    }
+
+    fn run(&self, job: &Job<'_>) -> Result<()> {
+        let package = &self.cut.package;
+        write(&job.files.join("Cargo.toml"), &self.cut.root_manifest)?;
+        write(&job.files.join("Cargo.lock"), &self.cut.lock)?;
+        for (folder, manifest) in &self.cut.members {
+            write(&job.files.join(folder).join("Cargo.toml"), manifest)?;
+        }
+        let build = Build {
+            workspace: job.files,
+            sysroot: job.input("std")?,
+            crates: job.input("crates")?,
+            names: &[("/src", job.files)],
+            profile: PROFILE,
+        };
+        let on_line = Build::on_line(job);
+        let cargo = build.cargo(job)?.args(["-p", package, "--bin", package]);
+        cargo.on_line(&on_line).run().with_context(|| format!("failed to compile `{package}`"))?;
+        let program = build.target_folder(job, package);
+        elf::check(&program, package)?;
+        copy(&program, job.out)
+    }
+}
+
+/// One run of cargo for [`TARGET`], in which no path of this machine reaches the output.
+pub struct Build<'a> {
+    /// The workspace's folder.
+    pub workspace: &'a Utf8Path,
+    /// The sysroot with the target's standard library.
+    pub sysroot: &'a Utf8Path,
+    /// The directory source with the crates.
+    pub crates: &'a Utf8Path,
+    /// What paths of the build are called in the output; a later line wins.
+    pub names: &'a [(&'a str, &'a Utf8Path)],
+    /// The cargo profile.
+    pub profile: &'a str,
+}
+
+impl Build<'_> {
+    /// `cargo build`, ready but for the packages.
+    pub fn cargo<'b>(&self, job: &'b Job<'_>) -> Result<Tool<'b>> {
+        let home = job.folder("cargo-home")?;
+        let source = format!("[source.crates-io]\nreplace-with = \"crates\"\n[source.crates]\ndirectory = \"{}\"\n", self.crates);
+        write(&home.join("config.toml"), source)?;
+        let target = job.folder("target")?;
+        let tool = job.tool("cargo", self.workspace).args(["build", "--offline", "--locked", "--target", TARGET, "--profile", self.profile]);
+        Ok(tool
+            .args(["--target-dir", target.as_str()])
+            .env("CARGO_HOME", home.as_str())
+            .env("RUSTC_WRAPPER", self.wrapper(job, &target)?.as_str())
+            // The default, the host's core count, could reach the output through the order of things.
+            .env("CARGO_INCREMENTAL", "0")
+            .with_cores())
+    }
+
+    /// A wrapper around rustc that adds the flags with paths in them, for the target's crates only. As RUSTFLAGS they would
+    /// reach cargo's metadata hashes, and by them the symbol names and the order of functions.
+    fn wrapper(&self, job: &Job<'_>, target: &Utf8Path) -> Result<Utf8PathBuf> {
+        let path = job.work.join("rustc-wrapper");
+        let mut flags = format!("--sysroot '{}' -Clinker=rust-lld --remap-path-prefix '{target}=/build' --remap-path-prefix '{}=/crates'", self.sysroot, self.crates);
+        for (name, place) in self.names {
+            flags.push_str(&format!(" --remap-path-prefix '{place}={name}'"));
+        }
+        let script = format!(
+            "#!{sh}\nrustc=$1; shift\nfor word; do case $word in {TARGET}|--target={TARGET})\n  exec \"$rustc\" \"$@\" {flags};;\nesac; done\nexec \"$rustc\" \"$@\"\n",
+            sh = job.sandbox.bin.join("sh")
+        );
+        write(&path, script)?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(|| format!("failed to set the mode of `{path}`"))?;
+        Ok(path)
+    }
+
+    /// Something in the folder of finished things.
+    pub fn target_folder(&self, job: &Job<'_>, name: &str) -> Utf8PathBuf {
+        job.work.join("target").join(TARGET).join(self.profile).join(name)
+    }
+
+    /// Shows which crate cargo compiles.
+    pub fn on_line<'b>(job: &'b Job<'_>) -> impl Fn(&str) + 'b {
+        |line| {
+            if let Some(krate) = line.trim().strip_prefix("Compiling ") {
+                job.progress.now(&format!("compiling {}", krate.split(" (").next().unwrap_or(krate)));
+            }
+        }
+    }
+}
+
+/// Plans a Go program: static, without a build id, without paths.
+pub struct GoProgram {
+    /// The module's folder.
+    pub folder: Utf8PathBuf,
+    /// The folder as the spec writes it.
+    pub shown: String,
+}
+
+impl Recipe for GoProgram {
+    fn name(&self) -> &'static str {
+        "go-program 1"
+    }
+
+    fn describe(&self, _fields: &mut Fields) {}
+
+    fn tools(&self) -> Vec<ToolName> {
+        vec!["go"]
+    }
+
+    fn files(&self) -> Vec<FileInput> {
+        vec![FileInput { name: "module".into(), path: self.folder.clone() }]
+    }
+
+    fn run(&self, job: &Job<'_>) -> Result<()> {
+        let module = job.files.join("module");
+        if !module.join("go.mod").is_file() {
+            bail!("failed to find a Go module in `{}`: it has no go.mod\nhint: run `go mod init` there", self.shown);
+        }
+        job.progress.now("compiling");
+        let program = job.work.join("program");
+        let go = job.tool("go", &module).args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program.as_str(), "."]);
+        go.env("CGO_ENABLED", "0")
+            .env("GOOS", "linux")
+            .env("GOARCH", "amd64")
+            .env("GOCACHE", job.folder("go-cache")?.as_str())
+            .env("GOPATH", job.folder("go-path")?.as_str())
+            // Nothing is downloaded here: neither modules (they belong into the module's vendor folder) nor another toolchain.
+            .env("GOPROXY", "off")
+            .env("GOTOOLCHAIN", "local")
+            .run()
+            .with_context(|| format!("failed to compile the Go program in `{}`", self.shown))?;
+        elf::check(&program, &self.shown)?;
+        copy(&program, job.out)
+    }
+}
+
+/// Takes a finished static binary.
+pub struct FileProgram {
+    /// Where it is.
+    pub path: Utf8PathBuf,
+    /// The path as the spec writes it.
+    pub shown: String,
+}
+
+impl Recipe for FileProgram {
+    fn name(&self) -> &'static str {
+        "file-program 1"
+    }
+
+    fn describe(&self, _fields: &mut Fields) {}
+
+    fn files(&self) -> Vec<FileInput> {
+        vec![FileInput { name: "program".into(), path: self.path.clone() }]
+    }
+
+    fn run(&self, job: &Job<'_>) -> Result<()> {
+        let program = job.files.join("program");
+        elf::check(&program, &self.shown)?;
+        copy(&program, job.out)
+    }
+}

@@ -1,0 +1,431 @@
+//! The store: finished artifacts by content, and apart from them the table of which step made which artifact.
+//!
+//! ```text
+//! v1/objects/ID            the artifacts, read-only
+//! v1/traces/KEY.json       a step's key -> its artifact, and everything that went into the key
+//! v1/logs/KEY.log          what the step's tools printed
+//! v1/claims/KEY            locked while a process makes that step
+//! v1/roots/*.json          what each checkout's images need; `gc` keeps it
+//! v1/tmp/*                 half-made things, each locked by its maker
+//! v1/downloads/*           partial downloads, named by the hash they must have
+//! v1/tools.json            hashes of host tools, by what `stat` says of them
+//! ```
+//! Nothing counts until it is complete: made in `tmp`, synced, then renamed. A crash leaves only what the next run sweeps away.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::artifact;
+use crate::key::{ArtifactId, Fields, StepKey};
+
+/// The layout of the store; a change of it starts an empty one beside the old.
+const FORMAT: &str = "v1";
+
+/// An open store. Every holder keeps a shared lock on it; `gc` needs the only one.
+pub struct Store {
+    root: Utf8PathBuf,
+    _lock: File,
+}
+
+/// One success: this key gave this artifact.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trace {
+    /// The step's name in its graph.
+    pub step: String,
+    /// What it made.
+    pub id: ArtifactId,
+    /// Everything that went into the key.
+    pub fields: Fields,
+    /// How long it took, in seconds. Information for people; no artifact reads it.
+    pub seconds: f64,
+}
+
+/// The right to make a step; given back when dropped, and by the kernel when the process dies.
+pub struct Claim {
+    _file: File,
+}
+
+/// A folder for half-made things; removed when dropped, or swept later if its process was killed.
+pub struct Temp {
+    path: Utf8PathBuf,
+    _lock: File,
+}
+
+impl Temp {
+    /// The folder.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = artifact::remove(&self.path);
+        let _ = fs::remove_file(lock_of(&self.path));
+    }
+}
+
+fn lock_of(temp: &Utf8Path) -> Utf8PathBuf {
+    temp.with_extension("lock")
+}
+
+/// Whether [`Store::open`] shares the store with other builds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Builds and looks beside others.
+    Shared,
+    /// Nobody else: for deleting.
+    Exclusive,
+}
+
+impl Store {
+    /// Opens the store below `root`, making it if need be, and sweeps what killed builds left in `tmp`.
+    /// With [`Access::Exclusive`] it fails at once while another process uses the store.
+    pub fn open(root: &Utf8Path, access: Access) -> Result<Self> {
+        let root = root.join(FORMAT);
+        let hint = || format!("failed to open the store `{root}`\nhint: make the folder writable, or name another one in PID1_STORE");
+        for folder in ["objects", "traces", "logs", "claims", "roots", "tmp", "downloads"] {
+            fs::create_dir_all(root.join(folder)).with_context(hint)?;
+        }
+        let lock = open_lock(&root.join("lock")).with_context(hint)?;
+        match access {
+            Access::Shared => lock.lock_shared().with_context(hint)?,
+            Access::Exclusive => {
+                if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+                    bail!("failed to lock the store `{root}`: a build is using it\nhint: try again when that build has ended");
+                }
+            }
+        }
+        let store = Self { root, _lock: lock };
+        store.sweep_temps();
+        Ok(store)
+    }
+
+    /// The store's folder, with the format's version.
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// Where an artifact is, if the store has it. Its content is not looked at; see [`Store::is_intact`].
+    pub fn object(&self, id: ArtifactId) -> Option<Utf8PathBuf> {
+        let path = self.object_path(id);
+        path.symlink_metadata().is_ok().then_some(path)
+    }
+
+    fn object_path(&self, id: ArtifactId) -> Utf8PathBuf {
+        self.root.join("objects").join(id.to_string())
+    }
+
+    /// Whether an artifact is there and its content is what its id says.
+    pub fn is_intact(&self, id: ArtifactId) -> bool {
+        artifact::hash_path(&self.object_path(id)).is_ok_and(|found| found == id)
+    }
+
+    /// Takes a damaged or unneeded artifact away, so that it is made anew when asked for.
+    pub fn discard(&self, id: ArtifactId) -> Result<()> {
+        let aside = self.temp("discard")?;
+        match artifact::rename(&self.object_path(id), &aside.path().join("object")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("failed to take the artifact `{id}` out of the store"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the finished file or folder at `path` into the store: normalised, hashed, synced, renamed.
+    pub fn commit(&self, path: &Utf8Path) -> Result<ArtifactId> {
+        artifact::normalise(path)?;
+        let id = artifact::hash_path(path)?;
+        if self.object(id).is_some() {
+            if self.is_intact(id) {
+                artifact::remove(path)?;
+                return Ok(id);
+            }
+            self.discard(id)?;
+        }
+        sync(path)?;
+        let context = || format!("failed to move `{path}` into the store");
+        match artifact::rename(path, &self.object_path(id)) {
+            // Another process finished the same artifact in between; the two are the same by content.
+            Err(_) if self.object(id).is_some() => artifact::remove(path)?,
+            renamed => renamed.with_context(context)?,
+        }
+        File::open(self.root.join("objects")).and_then(|folder| folder.sync_all()).with_context(context)?;
+        Ok(id)
+    }
+
+    /// The success recorded for a key, if its artifact is still there.
+    pub fn lookup(&self, key: StepKey) -> Option<Trace> {
+        let trace = self.trace(key)?;
+        self.object(trace.id).map(|_| trace)
+    }
+
+    /// The success recorded for a key, whether or not its artifact is still there. An unreadable record is no record.
+    pub fn trace(&self, key: StepKey) -> Option<Trace> {
+        let text = fs::read_to_string(self.trace_path(key)).ok()?;
+        let trace: Trace = serde_json::from_str(&text).ok()?;
+        (trace.fields.key() == key).then_some(trace)
+    }
+
+    fn trace_path(&self, key: StepKey) -> Utf8PathBuf {
+        self.root.join("traces").join(format!("{key}.json"))
+    }
+
+    /// Records a success. Only after [`Store::commit`].
+    pub fn record(&self, trace: &Trace) -> Result<()> {
+        let text = serde_json::to_string_pretty(trace).context("failed to write a trace")?;
+        self.replace_file(&self.trace_path(trace.fields.key()), text.as_bytes())
+    }
+
+    /// Writes a whole file so that a reader sees the old or the new one, never a half.
+    pub fn replace_file(&self, path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+        let temp = self.temp("write")?;
+        let new = temp.path().join("file");
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&new)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, path)
+        };
+        write().with_context(|| format!("failed to write `{path}`"))
+    }
+
+    /// Where the tools of the step with this key print.
+    pub fn log(&self, key: StepKey) -> Utf8PathBuf {
+        self.root.join("logs").join(format!("{key}.log"))
+    }
+
+    /// Where partial downloads are kept between runs.
+    pub fn downloads(&self) -> Utf8PathBuf {
+        self.root.join("downloads")
+    }
+
+    /// Deletes partial downloads.
+    pub fn clear_downloads(&self) -> Result<()> {
+        let folder = self.downloads();
+        artifact::remove(&folder)?;
+        fs::create_dir(&folder).with_context(|| format!("failed to make the folder `{folder}`"))
+    }
+
+    /// Claims a step for this process. `on_wait` is called once, with what the holder says of itself, if another process has it.
+    pub fn claim(&self, key: StepKey, step: &str, on_wait: &dyn Fn(&str)) -> Result<Claim> {
+        let path = self.root.join("claims").join(key.to_string());
+        let context = || format!("failed to claim the step `{step}` by `{path}`");
+        let mut file = open_lock(&path).with_context(context)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            on_wait(holder.trim());
+            file.lock().with_context(context)?;
+        }
+        file.rewind().and_then(|()| file.set_len(0)).with_context(context)?;
+        write!(file, "process {}", std::process::id()).with_context(context)?;
+        Ok(Claim { _file: file })
+    }
+
+    /// A new folder in `tmp`, locked by this process as long as the value lives.
+    pub fn temp(&self, purpose: &str) -> Result<Temp> {
+        static N_TEMPS: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{purpose}-{}-{}", std::process::id(), N_TEMPS.fetch_add(1, Ordering::Relaxed));
+        let path = self.root.join("tmp").join(name);
+        let context = || format!("failed to make the folder `{path}`");
+        let lock = lock_existing(&lock_of(&path)).with_context(context)?;
+        artifact::remove(&path)?;
+        fs::create_dir(&path).with_context(context)?;
+        Ok(Temp { path, _lock: lock })
+    }
+
+    /// Removes what is in `tmp` and belongs to no living process.
+    fn sweep_temps(&self) {
+        let Ok(entries) = self.root.join("tmp").read_dir_utf8() else { return };
+        for path in entries.flatten().map(|entry| entry.into_path()) {
+            let lock_path = lock_of(&path);
+            let Ok(lock) = open_lock(&lock_path) else { continue };
+            if lock.try_lock().is_ok() {
+                let _ = artifact::remove(&lock_path.with_extension(""));
+                let _ = fs::remove_file(&lock_path);
+            }
+        }
+    }
+
+    /// The ids of all artifacts.
+    pub fn objects(&self) -> Result<Vec<ArtifactId>> {
+        self.names("objects")
+    }
+
+    /// The keys of all recorded successes.
+    pub fn traces(&self) -> Result<Vec<StepKey>> {
+        self.names("traces")
+    }
+
+    /// What in `folder` is named by a hash, sorted. Other names are none of ours.
+    fn names<T: std::str::FromStr + Ord>(&self, folder: &str) -> Result<Vec<T>> {
+        let folder = self.root.join(folder);
+        let entries = folder.read_dir_utf8().with_context(|| format!("failed to list `{folder}`"))?;
+        let mut names: Vec<T> =
+            entries.flatten().filter_map(|entry| entry.path().file_stem().and_then(|stem| stem.parse().ok())).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Forgets a recorded success and its log.
+    pub fn forget(&self, key: StepKey) {
+        for path in [self.trace_path(key), self.log(key), self.root.join("claims").join(key.to_string())] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The folder of what the checkouts' images need.
+    pub fn roots(&self) -> Utf8PathBuf {
+        self.root.join("roots")
+    }
+
+    /// The file that remembers hashes of host tools.
+    pub fn tools(&self) -> Utf8PathBuf {
+        self.root.join("tools.json")
+    }
+
+    /// Bytes that are still free where the store is.
+    pub fn free_bytes(&self) -> Option<u64> {
+        rustix::fs::statvfs(self.root.as_std_path()).ok().map(|stat| stat.f_bavail * stat.f_frsize)
+    }
+}
+
+fn open_lock(path: &Utf8Path) -> std::io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Opens and locks a file, and makes sure that the locked file is still the one that has the name: a sweep may just have removed it.
+fn lock_existing(path: &Utf8Path) -> std::io::Result<File> {
+    loop {
+        let file = open_lock(path)?;
+        file.lock()?;
+        if fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|ours| named.ino() == ours.ino())) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Puts an artifact's bytes on the disk. For a folder the whole file system is synced: one call instead of one for each of 86,000 files.
+fn sync(path: &Utf8Path) -> Result<()> {
+    let context = || format!("failed to sync `{path}`");
+    let file = File::open(path).with_context(context)?;
+    if path.is_dir() { rustix::fs::syncfs(&file).with_context(context) } else { file.sync_all().with_context(context) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Utf8Path::from_path(folder.path()).unwrap(), Access::Shared).unwrap();
+        (folder, store)
+    }
+
+    fn file(store: &Store, text: &str) -> (Temp, Utf8PathBuf) {
+        let temp = store.temp("test").unwrap();
+        let path = temp.path().join("out");
+        fs::write(&path, text).unwrap();
+        (temp, path)
+    }
+
+    fn trace(id: ArtifactId) -> Trace {
+        let mut fields = Fields::default();
+        fields.set("a", 1);
+        Trace { step: "s".into(), id, fields, seconds: 0.5 }
+    }
+
+    #[test]
+    fn what_was_committed_and_recorded_is_found() {
+        let (_keep, store) = store();
+        let (_temp, path) = file(&store, "x");
+        let id = store.commit(&path).unwrap();
+        store.record(&trace(id)).unwrap();
+        assert_eq!(store.lookup(trace(id).fields.key()).unwrap().id, id);
+        assert_eq!((store.objects().unwrap(), store.traces().unwrap().len()), (vec![id], 1));
+    }
+
+    #[test]
+    fn the_same_content_is_one_object() {
+        let (_keep, store) = store();
+        let (_first, one) = file(&store, "x");
+        let (_second, two) = file(&store, "x");
+        assert_eq!(store.commit(&one).unwrap(), store.commit(&two).unwrap());
+        assert_eq!(store.objects().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_trace_without_its_object_is_no_hit() {
+        let (_keep, store) = store();
+        let (_temp, path) = file(&store, "x");
+        let id = store.commit(&path).unwrap();
+        store.record(&trace(id)).unwrap();
+        store.discard(id).unwrap();
+        assert!(store.lookup(trace(id).fields.key()).is_none());
+    }
+
+    #[test]
+    fn a_trace_with_a_flipped_bit_is_no_hit() {
+        let (_keep, store) = store();
+        let (_temp, path) = file(&store, "x");
+        let id = store.commit(&path).unwrap();
+        store.record(&trace(id)).unwrap();
+        let key = trace(id).fields.key();
+        let text = fs::read_to_string(store.trace_path(key)).unwrap();
+        fs::write(store.trace_path(key), text.replace("\"a\": \"1\"", "\"a\": \"2\"")).unwrap();
+        assert!(store.lookup(key).is_none());
+    }
+
+    #[test]
+    fn damage_is_seen_and_committing_again_mends_it() {
+        let (_keep, store) = store();
+        let (_temp, path) = file(&store, "good");
+        let id = store.commit(&path).unwrap();
+        let object = store.object(id).unwrap();
+        artifact::remove(&object).unwrap();
+        fs::write(&object, "evil").unwrap();
+        assert!(!store.is_intact(id));
+        let (_temp, path) = file(&store, "good");
+        assert_eq!(store.commit(&path).unwrap(), id);
+        assert!(store.is_intact(id));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_is_in_use_is_kept() {
+        let (keep, store) = store();
+        let used = store.temp("used").unwrap();
+        let left = store.root().join("tmp/left-1-1");
+        fs::create_dir_all(left.join("x")).unwrap();
+        let _other = Store::open(Utf8Path::from_path(keep.path()).unwrap(), Access::Shared).unwrap();
+        assert!(!left.exists());
+        assert!(used.path().exists());
+    }
+
+    #[test]
+    fn an_exclusive_lock_waits_for_nobody_and_says_why() {
+        let (keep, _store) = store();
+        let error = Store::open(Utf8Path::from_path(keep.path()).unwrap(), Access::Exclusive).err().unwrap();
+        assert!(error.to_string().contains("a build is using it"), "{error}");
+    }
+
+    #[test]
+    fn a_second_claim_is_told_who_has_the_first() {
+        let (_keep, store) = store();
+        let key = Fields::default().key();
+        let first = store.claim(key, "s", &|_| panic!("nobody has it")).unwrap();
+        let (told, was_told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| store.claim(key, "s", &|holder| told.send(holder.to_owned()).unwrap()).unwrap());
+            assert_eq!(was_told.recv().unwrap(), format!("process {}", std::process::id()));
+            drop(first);
+            second.join().unwrap();
+        });
+    }
+}

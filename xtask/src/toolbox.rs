@@ -1,0 +1,328 @@
+//! The host's tools: where they are, and who they are. A tool's identity is its version text and the hash of its files,
+//! never its path, so that two machines with the same tools agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::artifact;
+use crate::store::Store;
+
+/// A tool as [`TOOLS`] names it.
+pub type ToolName = &'static str;
+
+/// How a tool is found and recognized.
+enum Kind {
+    /// A command on the user's `PATH`.
+    Command,
+    /// A command of the Rust toolchain that runs xtask.
+    Rust,
+    /// A library with its headers, found by asking gcc for this file.
+    Library(&'static str),
+}
+
+/// Tools that come in one package.
+pub struct Package {
+    tools: &'static [ToolName],
+    kind: Kind,
+    /// What the tools are for, for the user.
+    pub purpose: &'static str,
+    /// The package's name for apt, dnf, pacman and nix.
+    pub names: [&'static str; 4],
+}
+
+impl Package {
+    /// Whether the tool comes in this package.
+    pub fn has(&self, tool: ToolName) -> bool {
+        self.tools.contains(&tool)
+    }
+}
+
+const fn package(tools: &'static [ToolName], purpose: &'static str, names: [&'static str; 4]) -> Package {
+    Package { tools, kind: Kind::Command, purpose, names }
+}
+
+const fn library(tool: &'static [ToolName], file: &'static str, purpose: &'static str, names: [&'static str; 4]) -> Package {
+    Package { tools: tool, kind: Kind::Library(file), purpose, names }
+}
+
+/// Every host tool that any step runs, by package. Rust's own come with rustup.
+pub const TOOLS: &[Package] = &[
+    Package { tools: RUST, kind: Kind::Rust, purpose: "Rust programs", names: ["rustup"; 4] },
+    package(GCC, "the kernel, musl, linking", ["gcc", "gcc", "gcc", "gcc"]),
+    package(BINUTILS, "the kernel, musl, linking", ["binutils", "binutils", "binutils", "binutils"]),
+    package(&["make"], "the kernel, musl", ["make"; 4]),
+    package(&["flex"], "the kernel's configuration tool", ["flex"; 4]),
+    package(&["bison"], "the kernel's configuration tool", ["bison"; 4]),
+    package(&["bc"], "the kernel's time constants", ["bc"; 4]),
+    package(&["perl"], "the kernel's scripts", ["perl"; 4]),
+    package(&["xz"], "the kernel's compression", ["xz-utils", "xz", "xz", "xz"]),
+    package(&["gzip"], "the kernel's embedded configuration", ["gzip"; 4]),
+    package(&["zstd"], "the kernel's compression", ["zstd"; 4]),
+    package(&["lz4"], "the kernel's compression", ["lz4"; 4]),
+    package(&["sed"], "build scripts", ["sed", "sed", "sed", "gnused"]),
+    package(&["grep"], "build scripts", ["grep", "grep", "grep", "gnugrep"]),
+    package(&["awk"], "build scripts", ["mawk", "gawk", "gawk", "gawk"]),
+    package(&["find", "xargs"], "build scripts", ["findutils"; 4]),
+    package(&["cmp", "diff"], "build scripts", ["diffutils"; 4]),
+    package(&["sh"], "build scripts", ["dash", "bash", "bash", "bash"]),
+    package(COREUTILS, "build scripts", ["coreutils"; 4]),
+    library(&["libc"], "libc.so", "the kernel's host programs", ["libc6-dev", "glibc-devel", "glibc", "glibc.dev"]),
+    library(&["libelf"], "libelf.so", "the kernel's objtool", ["libelf-dev", "elfutils-libelf-devel", "libelf", "elfutils.dev"]),
+    library(&["libcrypto"], "libcrypto.so", "certificates in larger kernels", ["libssl-dev", "openssl-devel", "openssl", "openssl.dev"]),
+    package(&["go"], "Go programs", ["golang-go", "golang", "go", "go"]),
+    package(&[QEMU], "booting the image", ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu"]),
+    package(&["cpio"], "the tests: a second reader of the initramfs", ["cpio"; 4]),
+    package(&["bsdtar"], "the tests: a third reader of the initramfs", ["libarchive-tools", "bsdtar", "libarchive", "libarchive"]),
+    package(&["file"], "the tests: a second opinion on binaries", ["file"; 4]),
+];
+
+/// The machine emulator.
+pub const QEMU: ToolName = "qemu-system-x86_64";
+/// What every Rust program is built with.
+pub const RUST: &[ToolName] = &["rustc", "cargo"];
+/// The C compiler, under both names that build systems call.
+pub const GCC: &[ToolName] = &["gcc", "cc", "cpp"];
+/// The assembler, the linker and their friends.
+pub const BINUTILS: &[ToolName] = &["as", "ld", "ar", "nm", "objcopy", "objdump", "strip", "readelf", "ranlib", "size"];
+/// What shell scripts take for granted.
+pub const COREUTILS: &[ToolName] = &[
+    "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false", "head", "install", "ln", "ls",
+    "mkdir", "mktemp", "mv", "nproc", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sha1sum", "sha256sum", "sleep",
+    "sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "truncate", "uname", "uniq", "wc", "whoami", "id",
+];
+
+/// Who a tool is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The first line of what `--version` prints; empty for tools that have no such option.
+    pub version: String,
+    /// blake3 over the tool's file and the files that do its work, such as gcc's `cc1`.
+    pub blake3: String,
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} blake3:{}", self.version, self.blake3)
+    }
+}
+
+/// A tool of this host.
+#[derive(Clone, Debug)]
+pub struct HostTool {
+    /// Where it is.
+    pub path: Utf8PathBuf,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// A tool that this host lacks.
+#[derive(Clone, Copy)]
+pub struct Missing {
+    /// The tool's name.
+    pub tool: ToolName,
+    /// The package it comes in.
+    pub package: &'static Package,
+}
+
+/// Finds a tool's path, or says that it is missing. Looks at the file system only.
+pub fn find(tool: ToolName) -> Result<Utf8PathBuf, Missing> {
+    let Some(package) = TOOLS.iter().find(|package| package.has(tool)) else {
+        unreachable!("a recipe declares the tool `{tool}`, which toolbox::TOOLS lacks");
+    };
+    let found = match package.kind {
+        Kind::Command => on_path(tool),
+        Kind::Rust => toolchain_bin().map(|bin| bin.join(tool)).filter(|path| path.is_file()),
+        Kind::Library(file) => on_path("gcc").and_then(|gcc| library_file(&gcc, file)),
+    };
+    found.ok_or(Missing { tool, package })
+}
+
+/// All tools in the table.
+pub fn all() -> BTreeSet<ToolName> {
+    TOOLS.iter().flat_map(|package| package.tools).copied().collect()
+}
+
+/// All missing tools of `names`.
+pub fn missing(names: &BTreeSet<ToolName>) -> Vec<Missing> {
+    names.iter().filter_map(|name| find(name).err()).collect()
+}
+
+/// Whether a command is on the user's `PATH`.
+pub fn is_on_path(command: &str) -> bool {
+    on_path(command).is_some()
+}
+
+fn on_path(command: &str) -> Option<Utf8PathBuf> {
+    let path = std::env::var("PATH").ok()?;
+    path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Utf8Path::new(folder).join(command)).find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Utf8Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// The real toolchain's `bin`, past rustup's proxies: the folder of the cargo that runs xtask.
+fn toolchain_bin() -> Option<Utf8PathBuf> {
+    let real = |cargo: Utf8PathBuf| cargo.parent().filter(|bin| bin.join("../lib").is_dir()).map(Utf8Path::to_owned);
+    if let Some(bin) = std::env::var("CARGO").ok().map(Utf8PathBuf::from).and_then(real) {
+        return Some(bin);
+    }
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output().ok()?;
+    let sysroot = String::from_utf8(output.stdout).ok()?;
+    Some(Utf8PathBuf::from(sysroot.trim()).join("bin")).filter(|bin| bin.is_dir())
+}
+
+/// gcc prints the full path of a library it would link, and the bare name of one that it does not know.
+fn library_file(gcc: &Utf8Path, file: &str) -> Option<Utf8PathBuf> {
+    let answer = output_line(gcc, &[&format!("-print-file-name={file}")])?;
+    Some(Utf8PathBuf::from(answer)).filter(|path| path.is_absolute() && path.exists())
+}
+
+fn output_line(program: &Utf8Path, args: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(args)
+        .env("LC_ALL", "C")
+        .env("GOTOOLCHAIN", "local")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// What `stat` says of a file; when it is unchanged, so is the content.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    path: Utf8PathBuf,
+    numbers: [i64; 5],
+}
+
+impl Stamp {
+    fn of(path: &Utf8Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let changed = metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec());
+        let modified = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
+        let numbers = [number(metadata.dev()), number(metadata.ino()), number(metadata.size()), modified, changed];
+        Some(Self { path: path.to_owned(), numbers })
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Remembered {
+    stamps: Vec<Stamp>,
+    identity: Identity,
+}
+
+/// The tools of this host as far as they were asked for, with a memory in the store: a compiler of 150 MB is hashed once.
+pub struct Toolbox {
+    remembered: Mutex<BTreeMap<String, Remembered>>,
+}
+
+impl Toolbox {
+    /// Opens the memory. An unreadable one is an empty one.
+    pub fn open(store: &Store) -> Self {
+        let remembered = fs::read_to_string(store.tools()).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        Self { remembered: Mutex::new(remembered) }
+    }
+
+    /// Who the tool `name` is. Missing tools were reported before.
+    pub fn get(&self, store: &Store, name: ToolName) -> Result<HostTool> {
+        let path = find(name).map_err(|missing| anyhow!("the host tool `{}` is missing\nhint: run `cargo xtask doctor --yes`", missing.tool))?;
+        let memory_key = format!("{name} {path}");
+        let mut remembered = self.remembered.lock().map_err(|_| anyhow!("a thread panicked"))?;
+        if let Some(known) = remembered.get(&memory_key)
+            && known.stamps.iter().all(|stamp| Stamp::of(&stamp.path).as_ref() == Some(stamp))
+        {
+            return Ok(HostTool { path, identity: known.identity.clone() });
+        }
+        let known = recognize(name, &path).with_context(|| format!("failed to identify the host tool `{path}`"))?;
+        let identity = known.identity.clone();
+        remembered.insert(memory_key, known);
+        let text = serde_json::to_string(&*remembered).context("failed to write the tools' memory")?;
+        store.replace_file(&store.tools(), text.as_bytes())?;
+        Ok(HostTool { path, identity })
+    }
+}
+
+fn recognize(name: ToolName, path: &Utf8Path) -> Result<Remembered> {
+    let real = path.canonicalize_utf8()?;
+    let mut files = vec![real];
+    files.extend(workers(name, path));
+    let mut hasher = blake3::Hasher::new();
+    for file in &files {
+        hasher.update(&artifact::content_hash(file)?);
+    }
+    let version = match name {
+        "go" => output_line(path, &["version"]),
+        // A shell's --version starts an interactive shell in dash; `libc` and its like are no commands.
+        "sh" | "libc" | "libelf" | "libcrypto" | "awk" => None,
+        _ => output_line(path, &["--version"]),
+    };
+    let stamps = files.iter().filter_map(|file| Stamp::of(file)).collect();
+    let identity = Identity { version: version.unwrap_or_default(), blake3: hasher.finalize().to_hex().to_string() };
+    Ok(Remembered { stamps, identity })
+}
+
+/// The files that do the work behind a driver command.
+fn workers(name: ToolName, path: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let ask = |arg: String| output_line(path, &[&arg]).map(Utf8PathBuf::from).filter(|file| file.is_absolute() && file.is_file());
+    match name {
+        "gcc" | "cc" => ["cc1", "collect2"]
+            .iter()
+            .map(|program| format!("-print-prog-name={program}"))
+            .chain(["crtbegin.o", "crtbeginT.o", "crtbeginS.o", "crtend.o", "crtendS.o", "libgcc.a"].iter().map(|file| format!("-print-file-name={file}")))
+            .filter_map(ask)
+            .collect(),
+        "rustc" => libraries_beside(path),
+        "go" => {
+            let Some(tools) = output_line(path, &["env", "GOTOOLDIR"]).map(Utf8PathBuf::from) else { return Vec::new() };
+            ["asm", "compile", "link"].iter().map(|tool| tools.join(tool)).filter(|tool| tool.is_file()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The compiler proper and LLVM, which rustc loads from `../lib`.
+fn libraries_beside(rustc: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let Some(lib) = rustc.parent().map(|bin| bin.join("../lib")) else { return Vec::new() };
+    let Ok(entries) = lib.read_dir_utf8() else { return Vec::new() };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.into_path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Access;
+
+    #[test]
+    fn every_tool_is_in_the_table_once() {
+        let mut names: Vec<_> = TOOLS.iter().flat_map(|package| package.tools).collect();
+        let n_names = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), n_names);
+    }
+
+    #[test]
+    fn a_tools_identity_is_remembered_and_does_not_depend_on_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Utf8Path::from_path(folder.path()).unwrap(), Access::Shared).unwrap();
+        let first = Toolbox::open(&store).get(&store, "rustc").unwrap();
+        let second = Toolbox::open(&store).get(&store, "rustc").unwrap();
+        assert_eq!(first.identity, second.identity);
+        assert!(first.identity.version.starts_with("rustc 1."), "{:?}", first.identity);
+        assert!(!first.identity.to_string().contains('/'));
+    }
+}

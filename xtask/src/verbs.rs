@@ -1,0 +1,11 @@
+//! One file for each thing that `cargo xtask` can do.
+
+pub mod doctor;
+pub mod gc;
+pub mod graph;
+pub mod image;
+pub mod log;
+pub mod qemu;
+pub mod store;
+pub mod test;
+pub mod why;

@@ -1,0 +1,101 @@
+//! `cargo xtask qemu`: builds an image and boots it, on this terminal.
+
+use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use anyhow::Result;
+
+use crate::cli::QemuArgs;
+use crate::image::Mode;
+use crate::qemu::{self, Machine, Outcome, PANIC_WORD, REPORT_WORD, Run};
+use crate::session::{Planned, Session};
+use crate::steps::kernel::BZIMAGE;
+use crate::verbs::image::{self, Finished};
+use crate::{report, toolbox};
+
+/// Builds and boots; the status is that of the run.
+pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
+    let planned = session.plan(&args.image.image)?;
+    session.require_tools(&planned, &[toolbox::QEMU])?;
+    let command_line = command_line(&planned, args)?;
+    let finished = image::build(session, &planned, None)?;
+    let machine = machine(session, args, &finished, command_line)?;
+    if args.dry_run {
+        report::print(&(machine.shell_command() + "\n"));
+        return Ok(0);
+    }
+    let mode = match planned.image.program.mode {
+        Mode::Supervised => qemu::Mode::Supervised,
+        Mode::Direct => qemu::Mode::Direct,
+    };
+    let run = Run { machine, mode, until: args.until.clone(), deadline: args.deadline };
+    Ok(boot(session, &run))
+}
+
+/// The kernel's words and the program's arguments. In supervised mode the spec's arguments are in init's configuration,
+/// and those of the command line take their place.
+fn command_line(planned: &Planned, args: &QemuArgs) -> Result<String> {
+    let image = &planned.image;
+    let own = image.kernel.cmdline.as_str();
+    let is_direct = image.program.mode == Mode::Direct;
+    let words: Vec<&str> = [own, PANIC_WORD].into_iter().chain((!is_direct).then_some(REPORT_WORD)).filter(|word| !word.is_empty()).collect();
+    let arguments = if is_direct && args.args.is_empty() { &image.program.args } else { &args.args };
+    Ok(qemu::command_line(&words, arguments)?)
+}
+
+fn machine(session: &Session, args: &QemuArgs, finished: &Finished, command_line: String) -> Result<Machine> {
+    let selected = qemu::select(args.accel, qemu::QEMU)?;
+    if let Some(error) = selected.kvm_error {
+        let text = error.to_string();
+        session.reporter.detail(&format!("running under TCG: {}", text.lines().next().unwrap_or_default()));
+    }
+    Ok(Machine {
+        qemu: qemu::QEMU.to_owned(),
+        kernel: finished.folder.join(BZIMAGE),
+        initramfs: Some(finished.folder.join(&finished.initramfs)),
+        command_line,
+        memory_mib: args.memory,
+        accelerator: selected.accelerator,
+        extra: Vec::new(),
+    })
+}
+
+fn boot(session: &Session, run: &Run) -> u8 {
+    let stdin = std::io::stdin();
+    let outcome = if session.json {
+        // stdout is for the data; the console goes where messages go.
+        qemu::boot(run, Some(stdin.as_fd()), &mut std::io::stderr())
+    } else {
+        if std::io::stderr().is_terminal() {
+            session.reporter.say("booting; Ctrl-C ends the machine");
+        }
+        qemu::boot(run, Some(stdin.as_fd()), &mut Unbuffered(std::io::stdout()))
+    };
+    tell(session, &outcome);
+    outcome.exit_status
+}
+
+fn tell(session: &Session, outcome: &Outcome) {
+    if let Some(text) = outcome.text() {
+        session.reporter.say(&text);
+    }
+    if session.json {
+        // An outcome is plain data, so that this cannot fail.
+        report::print(&(serde_json::to_string(outcome).unwrap_or_default() + "\n"));
+    }
+}
+
+/// The console as it comes: a prompt without a newline must be seen, too.
+struct Unbuffered(std::io::Stdout);
+
+impl Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n_bytes = self.0.write(bytes)?;
+        self.0.flush()?;
+        Ok(n_bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,88 @@
+//! Where things are: the checkout's well-known paths and the store's root. Only this room joins such paths.
+
+use anyhow::{Context, Result, bail};
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// The checkout that `cargo xtask` works on.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: Utf8PathBuf,
+}
+
+impl Workspace {
+    /// Finds the checkout: the one whose `xtask` cargo runs, else the one around the current folder.
+    pub fn find() -> Result<Self> {
+        let start = match std::env::var("CARGO_MANIFEST_DIR") {
+            Ok(xtask) => Utf8PathBuf::from(xtask),
+            Err(_) => Utf8PathBuf::try_from(std::env::current_dir().context("failed to read the current folder")?)?,
+        };
+        match start.ancestors().find(|folder| folder.join("vendor/sources.toml").is_file()) {
+            Some(root) => Ok(Self::at(root)),
+            None => bail!(
+                "failed to find a pid1 checkout around `{start}`: no folder above it has vendor/sources.toml\n\
+                 hint: run `cargo xtask` inside the checkout"
+            ),
+        }
+    }
+
+    /// The checkout at `root`.
+    pub fn at(root: &Utf8Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The checkout's top folder.
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// The file that pins every outside input.
+    pub fn sources(&self) -> Utf8PathBuf {
+        self.root.join("vendor/sources.toml")
+    }
+
+    /// The crates of Rust's standard library, as its own lock file pins them.
+    pub fn std_lock(&self) -> Utf8PathBuf {
+        self.root.join("vendor/rust-library.lock")
+    }
+
+    /// The folder for pins that a person put there by hand; ignored by git.
+    pub fn vendor(&self) -> Utf8PathBuf {
+        self.root.join("vendor")
+    }
+
+    /// The folder of image specs.
+    pub fn images(&self) -> Utf8PathBuf {
+        self.root.join("images")
+    }
+
+    /// The folder of kernel configuration fragments.
+    pub fn kernel_configs(&self) -> Utf8PathBuf {
+        self.root.join(KERNEL_CONFIGS)
+    }
+
+    /// Where `cargo xtask image` puts the finished files of an image.
+    pub fn output(&self, image: &str) -> Utf8PathBuf {
+        self.root.join("target/image").join(image)
+    }
+
+    /// What this checkout last built of one step of an image, for `why`.
+    pub fn last_build(&self, image: &str, step: &str) -> Utf8PathBuf {
+        self.root.join("target/pid1/last").join(image).join(format!("{step}.json"))
+    }
+}
+
+/// The folder of kernel configuration fragments, relative to the checkout.
+pub const KERNEL_CONFIGS: &str = "kernel-configs";
+
+/// The store's folder: `$PID1_STORE`, else `$XDG_CACHE_HOME/pid1`, else `~/.cache/pid1`. It is shared by all checkouts of a user.
+pub fn store_root() -> Result<Utf8PathBuf> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
+    let root = set("PID1_STORE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("pid1")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/pid1")));
+    match root {
+        Some(root) if root.is_absolute() => Ok(root),
+        Some(root) => bail!("failed to open the store `{root}`: the path is relative\nhint: set PID1_STORE to an absolute path"),
+        None => bail!("failed to find a folder for the store: none of PID1_STORE, XDG_CACHE_HOME, HOME is set\nhint: set PID1_STORE to an absolute path"),
+    }
+}
