@@ -456,3 +456,6 @@ fn first_cause(results: Vec<Result<Built>>) -> Result<Vec<Built>> {
         None => done.into_iter().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

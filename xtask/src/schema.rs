@@ -24,12 +24,13 @@ pub fn parse<T: DeserializeOwned>(text: &str, keys: &Keys) -> Result<T> {
     let mut problems = Vec::new();
     check(table.get_ref(), keys, "", text, &mut problems);
     if !problems.is_empty() {
-        bail!("{}", problems.join("\n  "));
+        problems.sort();
+        bail!("{}", problems.into_iter().map(|(_, problem)| problem).collect::<Vec<_>>().join("\n  "));
     }
     Ok(toml::from_str(text)?)
 }
 
-fn check(table: &DeTable<'_>, keys: &Keys, prefix: &str, text: &str, problems: &mut Vec<String>) {
+fn check(table: &DeTable<'_>, keys: &Keys, prefix: &str, text: &str, problems: &mut Vec<(usize, String)>) {
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let nested = keys.tables.iter().find(|(table, _)| *table == name).map(|(_, keys)| keys);
@@ -45,7 +46,7 @@ fn check(table: &DeTable<'_>, keys: &Keys, prefix: &str, text: &str, problems: &
             (None, _) => {
                 let line = text.get(..key.span().start).unwrap_or_default().matches('\n').count() + 1;
                 let names: Vec<_> = keys.names().collect();
-                problems.push(format!("line {line}: unknown key `{prefix}{name}`{}", suggestion(name, &names)));
+                problems.push((line, format!("line {line}: unknown key `{prefix}{name}`{}", suggestion(name, &names))));
             }
         }
     }

@@ -221,7 +221,8 @@ impl Store {
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            on_wait(holder.trim());
+            let holder = holder.trim();
+            on_wait(if holder.is_empty() { "another process" } else { holder });
             file.lock().with_context(context)?;
         }
         file.rewind().and_then(|()| file.set_len(0)).with_context(context)?;

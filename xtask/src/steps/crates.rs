@@ -89,6 +89,6 @@ fn unpack_crate(krate: &Crate, out: &Utf8Path) -> Result<()> {
         bail!("failed to find the crate `{name}` {version} with sha256 {sha256} in cargo's cache, although cargo fetched it");
     };
     let folder = out.join(format!("{name}-{version}"));
-    unpack::unpack(&file, &Selection { root: "*", leave_out: &[] }, &folder, &|_, _| ())?;
+    unpack::unpack(&file, &Selection { root: "*", leave_out: &[], keep: &[] }, &folder, &|_, _| ())?;
     write(&folder.join(".cargo-checksum.json"), format!("{{\"files\":{{}},\"package\":\"{sha256}\"}}"))
 }

@@ -78,7 +78,7 @@ impl Recipe for Unpack {
 
     fn run(&self, job: &Job<'_>) -> Result<()> {
         let archive = job.input("archive")?;
-        let selection = Selection { root: &self.pin.root, leave_out: &self.pin.leave_out };
+        let selection = Selection { root: &self.pin.root, leave_out: &self.pin.leave_out, keep: &self.pin.keep };
         let report = |done, total| job.progress.bytes("unpacking", done, Some(total));
         let unpacked = unpack::unpack(archive, &selection, job.out, &report)?;
         if unpacked.n_files == 0 {

@@ -32,6 +32,8 @@ pub struct Selection<'a> {
     /// Globs of files, or of folders with all that is in them, relative to the root: `drivers/video/fbdev/nvidia/`,
     /// `backtrace/**/Cargo.toml`. One that matches nothing is no error, since sources of the same thing differ.
     pub leave_out: &'a [String],
+    /// Globs of what is taken, likewise; everything, if there are none. What `leave_out` names is not taken all the same.
+    pub keep: &'a [String],
 }
 
 /// What was written.
@@ -254,6 +256,7 @@ struct Filter {
     /// The one folder that matched.
     found: Option<String>,
     leave_out: GlobSet,
+    keep: GlobSet,
     /// Names at the archive's top, for the message when nothing matched.
     top: BTreeSet<String>,
 }
@@ -264,19 +267,15 @@ const N_TOP_NAMES: usize = 12;
 impl Filter {
     fn new(selection: &Selection) -> Result<Filter, Cause> {
         let pattern = selection.root.trim_end_matches('/').to_owned();
-        let mut leave_out = GlobSetBuilder::new();
-        for pattern in selection.leave_out {
-            leave_out.add(glob(pattern)?);
-        }
-        let leave_out = leave_out
-            .build()
-            .map_err(|error| bad_pattern("leave_out", &error))?;
+        let leave_out = glob_set("leave_out", selection.leave_out)?;
+        let keep = glob_set("keep", selection.keep)?;
         let found = pattern.is_empty().then(String::new);
         Ok(Filter {
             root: glob(&pattern)?.compile_matcher(),
             pattern,
             found,
             leave_out,
+            keep,
             top: BTreeSet::new(),
         })
     }
@@ -284,11 +283,12 @@ impl Filter {
     /// The path of `name` below the root; `None` if it is not to be unpacked.
     fn place<'n>(&mut self, name: &'n str, is_folder: bool) -> Result<Option<&'n str>, Cause> {
         let path = self.below_root(name, is_folder)?;
-        Ok(path.filter(|path| {
-            !folders(path)
-                .chain([*path])
-                .any(|part| self.leave_out.is_match(part))
-        }))
+        Ok(path.filter(|path| self.is_wanted(path)))
+    }
+
+    fn is_wanted(&self, path: &str) -> bool {
+        let names = |globs: &GlobSet| folders(path).chain([path]).any(|part| globs.is_match(part));
+        (self.keep.is_empty() || names(&self.keep)) && !names(&self.leave_out)
     }
 
     fn below_root<'n>(&mut self, name: &'n str, is_folder: bool) -> Result<Option<&'n str>, Cause> {
@@ -326,6 +326,14 @@ impl Filter {
         let top = Vec::from_iter(top).join(", ");
         found.map(drop).ok_or(Cause::NoRoot { root, top })
     }
+}
+
+fn glob_set(name: &str, patterns: &[String]) -> Result<GlobSet, Cause> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in patterns {
+        globs.add(glob(pattern)?);
+    }
+    globs.build().map_err(|error| bad_pattern(name, &error))
 }
 
 fn glob(pattern: &str) -> Result<Glob, Cause> {
@@ -933,7 +941,7 @@ mod tests {
             fs::write(&path, archive).unwrap();
             unpack(
                 &path,
-                &Selection { root, leave_out },
+                &Selection { root, leave_out, keep: &[] },
                 &self.path.join("out"),
                 &|_, _| {},
             )
@@ -1283,6 +1291,7 @@ mod tests {
             let selection = Selection {
                 root: "*",
                 leave_out: &[],
+                keep: &[],
             };
             let unpacked = unpack(&path, &selection, &desk.path.join("out"), &|done, all| {
                 seen.borrow_mut().push((done, all))
@@ -1392,6 +1401,7 @@ mod tests {
             &Selection {
                 root: "",
                 leave_out: &[],
+                keep: &[],
             },
             &desk.path.join("out"),
             &|_, _| {},

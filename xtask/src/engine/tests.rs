@@ -1,0 +1,258 @@
+//! What the cache promises, by name, with recipes that write what they are told.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::*;
+use crate::steps::{FileInput, Recipe, write};
+use crate::store::Access;
+
+/// Writes `text` and the content of its inputs, and counts its runs.
+#[derive(Clone, Default)]
+struct Text {
+    text: String,
+    n_runs: Arc<AtomicU32>,
+    /// Makes this instead of what it says, so that the key alone does not tell the output.
+    always: Option<String>,
+    declared: Option<ArtifactId>,
+    network: Option<String>,
+    at_hand: bool,
+    file: Option<FileInput>,
+    fails: bool,
+}
+
+impl Recipe for Text {
+    fn name(&self) -> &'static str {
+        "text 1"
+    }
+    fn describe(&self, fields: &mut Fields) {
+        fields.set("text", &self.text);
+    }
+    fn declared(&self) -> Option<ArtifactId> {
+        self.declared
+    }
+    fn network(&self) -> Option<String> {
+        self.network.clone()
+    }
+    fn is_at_hand(&self, _vendor: &Utf8Path) -> bool {
+        self.at_hand
+    }
+    fn files(&self) -> Vec<FileInput> {
+        self.file.clone().into_iter().collect()
+    }
+    fn run(&self, job: &Job<'_>) -> Result<()> {
+        self.n_runs.fetch_add(1, Ordering::SeqCst);
+        job.sandbox.note("a line of the log");
+        if self.fails {
+            bail!("it is meant to fail");
+        }
+        let mut text = self.always.clone().unwrap_or_else(|| self.text.clone());
+        for (role, path) in &job.inputs {
+            text.push_str(&format!(" {role}={}", fs::read_to_string(path)?));
+        }
+        if let Some(file) = &self.file {
+            text.push_str(&fs::read_to_string(job.files.join(&file.name))?);
+        }
+        write(job.out, text)
+    }
+}
+
+fn text(text: &str) -> Text {
+    Text { text: text.to_owned(), ..Text::default() }
+}
+
+fn step(name: &str, recipe: &Text, inputs: &[&str]) -> Step {
+    let inputs = inputs.iter().map(|input| ((*input).to_owned(), (*input).to_owned())).collect();
+    Step { name: name.to_owned(), recipe: Box::new(recipe.clone()), inputs }
+}
+
+/// A checkout and a store of its own.
+struct Bench {
+    folder: tempfile::TempDir,
+    store: Store,
+    workspace: Workspace,
+    reporter: Reporter,
+    cores: jobserver::Client,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let store = Store::open(&root.join("store"), Access::Shared).unwrap();
+        let workspace = Workspace::at(root);
+        Self { store, workspace, reporter: Reporter::new(false), cores: jobserver::Client::new(2).unwrap(), folder }
+    }
+
+    fn build_as(&self, offline: bool, steps: Vec<Step>, goal: &str) -> Result<String> {
+        let toolbox = Toolbox::open(&self.store);
+        let engine = Engine {
+            workspace: &self.workspace,
+            image: "test",
+            store: &self.store,
+            toolbox: &toolbox,
+            reporter: &self.reporter,
+            cores: &self.cores,
+            offline,
+        };
+        let report = engine.build(&Graph::new(steps)?, &[goal])?;
+        let id = report.built.get(goal).unwrap().id;
+        Ok(fs::read_to_string(self.store.object(id).unwrap())?)
+    }
+
+    fn build(&self, steps: Vec<Step>, goal: &str) -> Result<String> {
+        self.build_as(false, steps, goal)
+    }
+
+    fn root(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.folder.path()).unwrap()
+    }
+}
+
+fn runs(recipe: &Text) -> u32 {
+    recipe.n_runs.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_second_build_runs_nothing() {
+    let (bench, a, b) = (Bench::new(), text("a"), text("b"));
+    let steps = || vec![step("a", &a, &[]), step("b", &b, &["a"])];
+    assert_eq!(bench.build(steps(), "b").unwrap(), "b a=a");
+    assert_eq!(bench.build(steps(), "b").unwrap(), "b a=a");
+    assert_eq!((runs(&a), runs(&b)), (1, 1));
+}
+
+#[test]
+fn a_changed_step_rebuilds_what_follows_it_and_nothing_else() {
+    let (bench, a, other, b) = (Bench::new(), text("a"), text("other"), text("b"));
+    let steps = |a: &Text| vec![step("a", a, &[]), step("other", &other, &[]), step("b", &b, &["a", "other"])];
+    bench.build(steps(&a), "b").unwrap();
+    assert_eq!(bench.build(steps(&text("a2")), "b").unwrap(), "b a=a2 other=other");
+    assert_eq!((runs(&other), runs(&b)), (1, 2));
+}
+
+#[test]
+fn an_unchanged_output_stops_the_rebuild_of_what_follows() {
+    let (bench, b) = (Bench::new(), text("b"));
+    let a = |text: &str| Text { text: text.to_owned(), always: Some("same".to_owned()), ..Text::default() };
+    let steps = |a: &Text| vec![step("a", a, &[]), step("b", &b, &["a"])];
+    let (first, second) = (a("one"), a("two"));
+    bench.build(steps(&first), "b").unwrap();
+    bench.build(steps(&second), "b").unwrap();
+    assert_eq!((runs(&first), runs(&second), runs(&b)), (1, 1, 1));
+}
+
+#[test]
+fn a_declared_output_asks_for_no_input_while_the_store_has_it() {
+    let (bench, archive) = (Bench::new(), text("archive"));
+    bench.build(vec![step("tree", &text("t archive=archive"), &[])], "tree").unwrap();
+    let declared = bench.store.objects().unwrap()[0];
+    let tree = Text { declared: Some(declared), ..text("t") };
+    let steps = || vec![step("archive", &archive, &[]), step("tree", &tree, &["archive"])];
+    bench.build(steps(), "tree").unwrap();
+    bench.build(steps(), "tree").unwrap();
+    assert_eq!((runs(&archive), runs(&tree)), (1, 1));
+}
+
+#[test]
+fn an_output_that_is_not_the_declared_one_is_refused_with_both_hashes() {
+    let (bench, other) = (Bench::new(), Fields::default().key().to_string().parse().unwrap());
+    let tree = Text { declared: Some(other), ..text("t") };
+    let error = format!("{:#}", bench.build(vec![step("tree", &tree, &[])], "tree").unwrap_err());
+    assert!(error.contains(&format!("Expected: {other}")) && error.contains("Computed: "), "{error}");
+    assert_eq!((bench.store.objects().unwrap().len(), bench.store.traces().unwrap().len()), (0, 0));
+}
+
+#[test]
+fn a_damaged_input_is_found_and_made_again_before_it_is_read() {
+    let (bench, a) = (Bench::new(), text("a"));
+    bench.build(vec![step("a", &a, &[])], "a").unwrap();
+    let object = bench.store.object(bench.store.objects().unwrap()[0]).unwrap();
+    artifact::remove(&object).unwrap();
+    fs::write(&object, "evil").unwrap();
+    assert_eq!(bench.build(vec![step("a", &a, &[]), step("b", &text("b"), &["a"])], "b").unwrap(), "b a=a");
+    assert_eq!(runs(&a), 2);
+}
+
+#[test]
+fn a_failure_names_the_step_shows_the_log_and_keeps_what_was_finished() {
+    let (bench, a) = (Bench::new(), text("a"));
+    let bad = Text { fails: true, ..text("bad") };
+    let steps = || vec![step("a", &a, &[]), step("bad", &bad, &["a"])];
+    let error = format!("{:#}", bench.build(steps(), "bad").unwrap_err());
+    for part in ["failed to make `bad`", "it is meant to fail", "| a line of the log", "the whole log: "] {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+    assert!(bench.build(steps(), "bad").is_err());
+    assert_eq!((runs(&a), runs(&bad)), (1, 2));
+}
+
+#[test]
+fn nothing_is_left_in_tmp() {
+    let bench = Bench::new();
+    bench.build(vec![step("a", &text("a"), &[])], "a").unwrap();
+    let _ = bench.build(vec![step("bad", &Text { fails: true, ..text("bad") }, &[])], "bad");
+    assert_eq!(fs::read_dir(bench.store.root().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn offline_lists_everything_that_is_missing_and_runs_nothing() {
+    let bench = Bench::new();
+    let fetch = |name: &str| Text { network: Some(format!("the file {name}")), ..text(name) };
+    let (one, two, plain) = (fetch("one"), fetch("two"), text("plain"));
+    let steps = || vec![step("one", &one, &[]), step("two", &two, &[]), step("plain", &plain, &[]), step("all", &text("all"), &["one", "two", "plain"])];
+    let error = bench.build_as(true, steps(), "all").unwrap_err().to_string();
+    assert!(error.contains("the file one\n  the file two") && error.contains("2 of the inputs"), "{error}");
+    assert_eq!(runs(&plain), 0);
+    bench.build(steps(), "all").unwrap();
+    assert!(bench.build_as(true, steps(), "all").is_ok());
+}
+
+#[test]
+fn offline_takes_what_is_at_hand() {
+    let fetch = Text { network: Some("a file".to_owned()), at_hand: true, ..text("x") };
+    assert_eq!(Bench::new().build_as(true, vec![step("x", &fetch, &[])], "x").unwrap(), "x");
+}
+
+#[test]
+fn files_count_by_content_not_by_time_or_place() {
+    let (bench, path) = (Bench::new(), |bench: &Bench, name: &str| bench.root().join(name));
+    let recipe = |path: Utf8PathBuf, n_runs: &Arc<AtomicU32>| Text {
+        file: Some(FileInput { name: "main.rs".into(), path }),
+        n_runs: n_runs.clone(),
+        ..text("x")
+    };
+    let n_runs = Arc::default();
+    fs::write(path(&bench, "one"), "content").unwrap();
+    fs::write(path(&bench, "two"), "content").unwrap();
+    for name in ["one", "two"] {
+        let built = bench.build(vec![step("x", &recipe(path(&bench, name), &n_runs), &[])], "x");
+        assert_eq!(built.unwrap(), "xcontent");
+    }
+    assert_eq!(n_runs.load(Ordering::SeqCst), 1);
+    fs::write(path(&bench, "two"), "changed").unwrap();
+    bench.build(vec![step("x", &recipe(path(&bench, "two"), &n_runs), &[])], "x").unwrap();
+    assert_eq!(n_runs.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn two_builds_at_once_make_a_step_once() {
+    let (bench, a) = (Bench::new(), text("a"));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| bench.build(vec![step("a", &a, &[])], "a").unwrap());
+        }
+    });
+    assert_eq!(runs(&a), 1);
+}
+
+#[test]
+fn what_was_built_is_remembered_for_why() {
+    let bench = Bench::new();
+    for value in ["one", "two"] {
+        bench.build(vec![step("a", &text(value), &[])], "a").unwrap();
+    }
+    let last = last_build(&bench.workspace.last_build("test", "a"));
+    let changes = last.newest.unwrap().changes_since(&last.before.unwrap());
+    assert_eq!(changes, [crate::key::Change::Changed("text".into(), "one".into(), "two".into())]);
+}
