@@ -20,12 +20,8 @@ pub const MAX_LINE: usize = 2047;
 const PLACE: &str = "kernel command line";
 const PREFIX: &str = "init.";
 const PARAMETERS: [&str; 3] = ["init.log", "init.off", "init.report"];
-const LEVELS: [(&str, LogLevel); 4] = [
-    ("debug", LogLevel::Debug),
-    ("info", LogLevel::Info),
-    ("warn", LogLevel::Warn),
-    ("quiet", LogLevel::Quiet),
-];
+const LEVELS: [(&str, LogLevel); 4] =
+    [("debug", LogLevel::Debug), ("info", LogLevel::Info), ("warn", LogLevel::Warn), ("quiet", LogLevel::Quiet)];
 const OFF: [(&str, Off); 2] = [("poweroff", Off::PowerOff), ("restart", Off::Restart)];
 
 /// How much init says. A level includes all that are more serious.
@@ -79,10 +75,7 @@ pub fn parse(line: &[u8]) -> (Overrides, Vec<Complaint>) {
         if name.starts_with(PREFIX)
             && let Err(problem) = apply(&mut overrides, &name, value.as_deref())
         {
-            complaints.push(Complaint {
-                place: PLACE.to_owned(),
-                problem,
-            });
+            complaints.push(Complaint { place: PLACE.to_owned(), problem });
         }
     }
     let args: Vec<OsString> = words.map(argument).collect();
@@ -93,15 +86,13 @@ pub fn parse(line: &[u8]) -> (Overrides, Vec<Complaint>) {
 /// `arg` as it must stand after `--` so that [`parse`] gives it back, or `None` if the kernel's rules cannot express it
 /// (some mixtures of spaces and double quotes, an odd number of double quotes, a NUL).
 pub fn quote(arg: &str) -> Option<String> {
-    [arg.to_owned(), format!("\"{arg}\"")]
-        .into_iter()
-        .find(|quoted| {
-            let mut words = Words(quoted.as_bytes());
-            let same = words.next().is_some_and(|word| argument(word) == *arg);
-            // An open quote would swallow the arguments after this one.
-            let is_closed = quoted.matches('"').count() % 2 == 0;
-            same && words.next().is_none() && is_closed && !arg.contains('\0')
-        })
+    [arg.to_owned(), format!("\"{arg}\"")].into_iter().find(|quoted| {
+        let mut words = Words(quoted.as_bytes());
+        let same = words.next().is_some_and(|word| argument(word) == *arg);
+        // An open quote would swallow the arguments after this one.
+        let is_closed = quoted.matches('"').count() % 2 == 0;
+        same && words.next().is_none() && is_closed && !arg.contains('\0')
+    })
 }
 
 fn apply(overrides: &mut Overrides, name: &str, value: Option<&str>) -> Result<(), String> {
@@ -109,10 +100,7 @@ fn apply(overrides: &mut Overrides, name: &str, value: Option<&str>) -> Result<(
         "init.report" => match value {
             Some(path) if path.starts_with('/') => overrides.report = Some(path.to_owned()),
             _ => {
-                return Err(format!(
-                    "`{name}` expects a path such as /dev/ttyS1, found `{}`",
-                    value.unwrap_or("")
-                ));
+                return Err(format!("`{name}` expects a path such as /dev/ttyS1, found `{}`", value.unwrap_or("")));
             }
         },
         "init.log" => overrides.log = one_of(&LEVELS, value)?,
@@ -122,18 +110,11 @@ fn apply(overrides: &mut Overrides, name: &str, value: Option<&str>) -> Result<(
     Ok(())
 }
 
-fn one_of<T: Copy, const N: usize>(
-    known: &[(&str, T); N],
-    value: Option<&str>,
-) -> Result<T, String> {
+fn one_of<T: Copy, const N: usize>(known: &[(&str, T); N], value: Option<&str>) -> Result<T, String> {
     let word = value.unwrap_or("");
     match known.iter().find(|(name, _)| *name == word) {
         Some((_, meaning)) => Ok(*meaning),
-        None => Err(unknown(
-            "value",
-            word,
-            &known.each_ref().map(|(name, _)| *name),
-        )),
+        None => Err(unknown("value", word, &known.each_ref().map(|(name, _)| *name))),
     }
 }
 
@@ -228,12 +209,8 @@ mod tests {
         let line = b"init.log=warn initrd.x=1 init.report=/dev/ttyS1 init.log=\"debug\" init.off=restart init.report init.lgo=debug \
                      init.log=verbose init.log=inof init.network=dhcp";
         let (overrides, complaints) = parse(line);
-        let expect = Overrides {
-            report: Some("/dev/ttyS1".to_owned()),
-            log: LogLevel::Debug,
-            off: Off::Restart,
-            args: None,
-        };
+        let expect =
+            Overrides { report: Some("/dev/ttyS1".to_owned()), log: LogLevel::Debug, off: Off::Restart, args: None };
         assert_eq!(overrides, expect);
         let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
         assert_eq!(

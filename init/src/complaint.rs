@@ -21,10 +21,7 @@ impl fmt::Display for Complaint {
 pub(crate) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     match nearest(word, known) {
         Some(near) => format!("unknown {what} `{word}`, did you mean `{near}`?"),
-        None => format!(
-            "unknown {what} `{word}`, expected one of: {}",
-            known.join(", ")
-        ),
+        None => format!("unknown {what} `{word}`, expected one of: {}", known.join(", ")),
     }
 }
 
@@ -52,11 +49,7 @@ fn distance(a: &str, b: &str) -> usize {
         let mut next = vec![i + 1];
         for ((to, above), diagonal) in b.chars().zip(row.iter().skip(1)).zip(&row) {
             let left = next.last().copied().unwrap_or(0);
-            next.push(
-                (diagonal + usize::from(from != to))
-                    .min(above + 1)
-                    .min(left + 1),
-            );
+            next.push((diagonal + usize::from(from != to)).min(above + 1).min(left + 1));
         }
         row = next;
     }
@@ -70,26 +63,16 @@ mod tests {
     #[test]
     fn a_typing_error_finds_its_word() {
         let known = ["program", "arg", "env"];
-        for (word, expect) in [
-            ("porgram", Some("program")),
-            ("args", Some("arg")),
-            ("env", Some("env")),
-            ("restart", None),
-            ("", None),
-        ] {
+        for (word, expect) in
+            [("porgram", Some("program")), ("args", Some("arg")), ("env", Some("env")), ("restart", None), ("", None)]
+        {
             assert_eq!(nearest(word, &known), expect, "{word}");
         }
     }
 
     #[test]
     fn distance_counts_edits() {
-        for (a, b, expect) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("é", "e", 1),
-        ] {
+        for (a, b, expect) in [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("é", "e", 1)] {
             assert_eq!(distance(a, b), expect, "{a} {b}");
         }
     }

@@ -47,16 +47,10 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAbsolute(path) => write!(
-                f,
-                "the program's path in the image must start with `/`: `{path}`"
-            ),
+            Self::NotAbsolute(path) => write!(f, "the program's path in the image must start with `/`: `{path}`"),
             Self::Nul(text) => write!(f, "no argument or variable can hold a NUL byte: {text:?}"),
             Self::VariableName(name) => {
-                write!(
-                    f,
-                    "the name of an environment variable must not be empty or hold `=`: `{name}`"
-                )
+                write!(f, "the name of an environment variable must not be empty or hold `=`: `{name}`")
             }
         }
     }
@@ -93,31 +87,19 @@ pub fn parse(text: &str) -> (Config, Vec<Complaint>) {
             continue;
         }
         if let Err(problem) = apply(&mut config, line) {
-            complaints.push(Complaint {
-                place: format!("{CONFIG_PATH} line {}", n + 1),
-                problem,
-            });
+            complaints.push(Complaint { place: format!("{CONFIG_PATH} line {}", n + 1), problem });
         }
     }
     if config.program.is_empty() {
-        let problem =
-            "it names no program, expected a line such as `program = /bin/hello`".to_owned();
-        complaints.push(Complaint {
-            place: CONFIG_PATH.to_owned(),
-            problem,
-        });
+        let problem = "it names no program, expected a line such as `program = /bin/hello`".to_owned();
+        complaints.push(Complaint { place: CONFIG_PATH.to_owned(), problem });
     }
     (config, complaints)
 }
 
 fn apply(config: &mut Config, line: &str) -> Result<(), String> {
-    let (key, value) = line
-        .split_once('=')
-        .ok_or_else(|| format!("expected `key = value`, found `{line}`"))?;
-    let (key, value) = (
-        key.trim_matches(is_space),
-        unescape(value.trim_matches(is_space))?,
-    );
+    let (key, value) = line.split_once('=').ok_or_else(|| format!("expected `key = value`, found `{line}`"))?;
+    let (key, value) = (key.trim_matches(is_space), unescape(value.trim_matches(is_space))?);
     match key {
         "program" if !value.starts_with('/') => {
             return Err(format!("the program must start with `/`: `{value}`"));
@@ -197,47 +179,26 @@ mod tests {
         Config {
             program: program.to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: env
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         }
     }
 
     #[test]
     fn a_configuration_reads_like_one() {
-        let written = encode(&config(
-            "/bin/web",
-            &["-v", " a\nb\\ ", ""],
-            &[("RUST_LOG", "info"), ("A", "=")],
-        ));
+        let written = encode(&config("/bin/web", &["-v", " a\nb\\ ", ""], &[("RUST_LOG", "info"), ("A", "=")]));
         assert_eq!(
             written.as_deref(),
-            Ok(
-                "program = /bin/web\narg = -v\narg = \\sa\\nb\\\\\\s\narg = \nenv = A==\nenv = RUST_LOG=info\n"
-            )
+            Ok("program = /bin/web\narg = -v\narg = \\sa\\nb\\\\\\s\narg = \nenv = A==\nenv = RUST_LOG=info\n")
         );
     }
 
     #[test]
     fn what_no_program_can_be_given_is_refused() {
         for (bad, expect) in [
-            (
-                config("bin/web", &[], &[]),
-                ConfigError::NotAbsolute("bin/web".to_owned()),
-            ),
-            (
-                config("/b", &["a\0"], &[]),
-                ConfigError::Nul("a\0".to_owned()),
-            ),
-            (
-                config("/b", &[], &[("A=B", "c")]),
-                ConfigError::VariableName("A=B".to_owned()),
-            ),
-            (
-                config("/b", &[], &[("", "c")]),
-                ConfigError::VariableName(String::new()),
-            ),
+            (config("bin/web", &[], &[]), ConfigError::NotAbsolute("bin/web".to_owned())),
+            (config("/b", &["a\0"], &[]), ConfigError::Nul("a\0".to_owned())),
+            (config("/b", &[], &[("A=B", "c")]), ConfigError::VariableName("A=B".to_owned())),
+            (config("/b", &[], &[("", "c")]), ConfigError::VariableName(String::new())),
         ] {
             assert_eq!(encode(&bad), Err(expect));
         }
@@ -273,12 +234,9 @@ mod tests {
 
     /// Strings made of what could go wrong, with anything else in between.
     fn value() -> impl Strategy<Value = String> {
-        let awkward = prop::sample::select(vec![
-            '\\', '\n', '\r', '\t', ' ', '=', '#', 'n', 's', '\u{a0}', '\u{85}',
-        ]);
+        let awkward = prop::sample::select(vec!['\\', '\n', '\r', '\t', ' ', '=', '#', 'n', 's', '\u{a0}', '\u{85}']);
         let any = any::<char>().prop_filter("NUL", |c| *c != '\0');
-        prop::collection::vec(prop_oneof![awkward, any], 0..12)
-            .prop_map(|chars| chars.into_iter().collect())
+        prop::collection::vec(prop_oneof![awkward, any], 0..12).prop_map(|chars| chars.into_iter().collect())
     }
 
     proptest! {

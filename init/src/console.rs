@@ -16,11 +16,8 @@ use crate::sys;
 
 /// Where standard streams lead when the kernel could not open them, best first. The last always opens, neither reads
 /// nor writes, and keeps files opened later from becoming somebody's standard output.
-const STREAMS: [(&str, OFlags); 3] = [
-    ("/dev/console", OFlags::RDWR),
-    ("/dev/null", OFlags::RDWR),
-    ("/", OFlags::RDONLY),
-];
+const STREAMS: [(&str, OFlags); 3] =
+    [("/dev/console", OFlags::RDWR), ("/dev/null", OFlags::RDWR), ("/", OFlags::RDONLY)];
 
 /// <3> is the kernel's facility "daemon", 7 its level "debug": kept in the kernel's log, yet not printed a second time
 /// on the console, where this log has been already (Documentation/ABI/testing/dev-kmsg).
@@ -42,15 +39,11 @@ pub fn open() {
 
 fn open_streams() {
     let is_closed = |stream: BorrowedFd<'_>| rustix::io::fcntl_getfd(stream).is_err();
-    if ![stdio::stdin(), stdio::stdout(), stdio::stderr()]
-        .into_iter()
-        .any(is_closed)
-    {
+    if ![stdio::stdin(), stdio::stdout(), stdio::stderr()].into_iter().any(is_closed) {
         return;
     }
-    let file = STREAMS.iter().find_map(|(path, flags)| {
-        rustix::fs::open(*path, *flags | OFlags::NOCTTY, Mode::empty()).ok()
-    });
+    let file =
+        STREAMS.iter().find_map(|(path, flags)| rustix::fs::open(*path, *flags | OFlags::NOCTTY, Mode::empty()).ok());
     let Some(file) = file else { return };
     let _ = stdio::dup2_stdin(&file);
     let _ = stdio::dup2_stdout(&file);

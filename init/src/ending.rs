@@ -22,9 +22,9 @@ pub const NOT_FOUND: Ending = Ending::Exited(127);
 
 /// `SIGNALS[n - 1]` is the name of signal `n`: as on x86, arm and riscv, see signal(7).
 const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
 ];
 
 impl Ending {
@@ -46,16 +46,12 @@ impl Ending {
 
     /// The ending in what the host received, if a whole report line is there. The last one counts.
     pub fn from_report(received: &str) -> Option<Self> {
-        let whole_lines = received
-            .split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n'));
-        whole_lines
-            .rev()
-            .find_map(|line| match line.trim_end_matches('\r').split_once(' ')? {
-                ("exit", status) => status.parse().ok().map(Self::Exited),
-                ("signal", signal) => signal.parse().ok().map(Self::Killed),
-                _ => None,
-            })
+        let whole_lines = received.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        whole_lines.rev().find_map(|line| match line.trim_end_matches('\r').split_once(' ')? {
+            ("exit", status) => status.parse().ok().map(Self::Exited),
+            ("signal", signal) => signal.parse().ok().map(Self::Killed),
+            _ => None,
+        })
     }
 }
 
@@ -99,21 +95,10 @@ mod tests {
 
     #[test]
     fn a_torn_or_foreign_report_is_no_ending() {
-        for received in [
-            "",
-            "exit 3",
-            "exit 300\n",
-            "exit\n",
-            "exit -1\n",
-            "hello\n",
-            "\0\0exit 1\n",
-        ] {
+        for received in ["", "exit 3", "exit 300\n", "exit\n", "exit -1\n", "hello\n", "\0\0exit 1\n"] {
             assert_eq!(Ending::from_report(received), None, "{received:?}");
         }
-        assert_eq!(
-            Ending::from_report("noise\nexit 3\r\nsignal"),
-            Some(Ending::Exited(3))
-        );
+        assert_eq!(Ending::from_report("noise\nexit 3\r\nsignal"), Some(Ending::Exited(3)));
         assert_eq!(Ending::Killed(9).shell_status(), 137);
     }
 }

@@ -27,9 +27,7 @@ use console::{debug, info, warn};
 /// The machine's life. As any other process than PID 1 it touches nothing and returns the exit status.
 fn run() -> i32 {
     if !rustix::process::getpid().is_init() {
-        console::say(
-            "pid1's init is the first process of a machine: boot it with `cargo xtask qemu`",
-        );
+        console::say("pid1's init is the first process of a machine: boot it with `cargo xtask qemu`");
         return 2;
     }
     boot()
@@ -63,26 +61,16 @@ fn live(config: &Config, args: Option<Vec<OsString>>) -> Ending {
             return failure.ending;
         }
     };
-    debug(&format!(
-        "started {} as process {}",
-        config.program,
-        pid.as_raw_pid()
-    ));
+    debug(&format!("started {} as process {}", config.program, pid.as_raw_pid()));
     let ending = reap::until(pid);
-    let log = if ending == Ending::Exited(0) {
-        info
-    } else {
-        warn
-    };
+    let log = if ending == Ending::Exited(0) { info } else { warn };
     log(&format!("the program {} {ending}", config.program));
     ending
 }
 
 fn read_cmdline() -> Overrides {
     let line = fs::read("/proc/cmdline").unwrap_or_else(|error| {
-        warn(&format!(
-            "cannot read the kernel command line, nothing of it counts: {error}"
-        ));
+        warn(&format!("cannot read the kernel command line, nothing of it counts: {error}"));
         Vec::new()
     });
     let (overrides, complaints) = cmdline::parse(&line);
@@ -99,9 +87,7 @@ fn read_config() -> Config {
             config
         }
         Err(error) => {
-            warn(&format!(
-                "cannot read {CONFIG_PATH}, which names the program to start: {error}"
-            ));
+            warn(&format!("cannot read {CONFIG_PATH}, which names the program to start: {error}"));
             Config::default()
         }
     }

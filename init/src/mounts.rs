@@ -19,9 +19,7 @@ pub struct Mount {
     needed_for: Option<&'static str>,
 }
 
-const HARMLESS: MountFlags = MountFlags::NOSUID
-    .union(MountFlags::NODEV)
-    .union(MountFlags::NOEXEC);
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const SCRATCH: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// What init needs to be heard. No `noexec`: SGX and `/dev/zero` are mapped executable by programs with good reason.
@@ -64,22 +62,8 @@ pub const OPTIONAL: [Mount; 3] = [
         options: Some(c"mode=620,ptmxmode=666"),
         needed_for: None,
     },
-    Mount {
-        kind: "tmpfs",
-        at: "/tmp",
-        mode: 0o1777,
-        flags: SCRATCH,
-        options: Some(c"mode=1777"),
-        needed_for: None,
-    },
-    Mount {
-        kind: "tmpfs",
-        at: "/run",
-        mode: 0o755,
-        flags: SCRATCH,
-        options: Some(c"mode=755"),
-        needed_for: None,
-    },
+    Mount { kind: "tmpfs", at: "/tmp", mode: 0o1777, flags: SCRATCH, options: Some(c"mode=1777"), needed_for: None },
+    Mount { kind: "tmpfs", at: "/run", mode: 0o755, flags: SCRATCH, options: Some(c"mode=755"), needed_for: None },
 ];
 
 /// Mounts each line of `table`; what is mounted already, by the kernel for instance, counts as done.
@@ -110,9 +94,7 @@ fn complain(line: &Mount, error: Errno) {
         _ => std::io::Error::from(error).to_string(),
     };
     match line.needed_for {
-        Some(what) => console::warn(&format!(
-            "cannot mount {kind} on {at}, needed for {what}: {why}"
-        )),
+        Some(what) => console::warn(&format!("cannot mount {kind} on {at}, needed for {what}: {why}")),
         None => console::debug(&format!("cannot mount {kind} on {at}: {why}")),
     }
 }

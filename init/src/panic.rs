@@ -15,9 +15,7 @@ pub fn install() {
 fn last_words(info: &PanicHookInfo<'_>) {
     let why = info.payload_as_str().unwrap_or("no reason given");
     match info.location() {
-        Some(place) => console::epitaph(&format!(
-            "init failed, restarting the machine: {why} ({place})"
-        )),
+        Some(place) => console::epitaph(&format!("init failed, restarting the machine: {why} ({place})")),
         None => console::epitaph(&format!("init failed, restarting the machine: {why}")),
     }
     shutdown::end(RebootCommand::Restart)

@@ -54,14 +54,8 @@ fn resume(pid: Pid, status: WaitStatus) {
 
 /// How a process ended, or `None` if it only stopped.
 fn ending_of(status: WaitStatus) -> Option<Ending> {
-    let exited = status
-        .exit_status()
-        .map(|code| Ending::Exited(low_byte(code)));
-    exited.or_else(|| {
-        status
-            .terminating_signal()
-            .map(|signal| Ending::Killed(low_byte(signal)))
-    })
+    let exited = status.exit_status().map(|code| Ending::Exited(low_byte(code)));
+    exited.or_else(|| status.terminating_signal().map(|signal| Ending::Killed(low_byte(signal))))
 }
 
 /// Exit statuses and signal numbers are bytes; the kernel only hands them over in a wider type.

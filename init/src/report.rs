@@ -14,19 +14,14 @@ use crate::console;
 /// Writes the report line to `device`. A failure is said on the console and changes nothing else.
 pub fn send(device: &str, ending: Ending) {
     if let Err(error) = open(device).and_then(|file| write(file, ending)) {
-        console::warn(&format!(
-            "cannot report the program's end to {device}: {error}"
-        ));
+        console::warn(&format!("cannot report the program's end to {device}: {error}"));
     }
 }
 
 fn open(device: &str) -> io::Result<File> {
     // NOCTTY: the report's line must not become anybody's terminal.
     let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap_or(0);
-    OpenOptions::new()
-        .write(true)
-        .custom_flags(flags)
-        .open(device)
+    OpenOptions::new().write(true).custom_flags(flags).open(device)
 }
 
 fn write(mut file: File, ending: Ending) -> io::Result<()> {

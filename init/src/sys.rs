@@ -51,9 +51,7 @@ pub fn spawn(program: &Program) -> Result<Pid, Errno> {
         unsafe { libc::_exit(1) };
     }
     drop(child_end);
-    let pid = Pid::from_raw(pid)
-        .filter(|_| pid > 0)
-        .ok_or_else(last_error)?;
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(last_error)?;
     let mut number = [0; 4];
     match rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut number)) {
         Ok(4) => Err(Errno::from_raw_os_error(i32::from_ne_bytes(number))),
@@ -73,11 +71,7 @@ fn become_program(path: &CStr, args: &[*const c_char], env: &[*const c_char]) ->
 }
 
 fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
-    strings
-        .iter()
-        .map(|string| string.as_ptr())
-        .chain([ptr::null()])
-        .collect()
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
 fn last_error() -> Errno {

@@ -138,7 +138,8 @@ fn entries(root: &Utf8Path) -> Result<Vec<Entry>> {
         let full = root.join(&folder);
         for entry in full.read_dir_utf8().with_context(|| format!("failed to list `{full}`"))? {
             let entry = entry.with_context(|| format!("failed to list `{full}`"))?;
-            let metadata = fs::symlink_metadata(entry.path()).with_context(|| format!("failed to read `{}`", entry.path()))?;
+            let metadata =
+                fs::symlink_metadata(entry.path()).with_context(|| format!("failed to read `{}`", entry.path()))?;
             let path = folder.join(entry.file_name());
             let kind = kind_of(entry.path(), &metadata)?;
             if kind == FOLDER {
@@ -185,11 +186,13 @@ fn normalise_one(path: &Utf8Path, kind: u8) -> Result<()> {
         _ => Some(0o555),
     };
     if let Some(mode) = mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(|| format!("failed to set the mode of `{path}`"))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("failed to set the mode of `{path}`"))?;
     }
     let time = Timespec { tv_sec: EPOCH, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
-    utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW).with_context(|| format!("failed to set the times of `{path}`"))
+    utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW)
+        .with_context(|| format!("failed to set the times of `{path}`"))
 }
 
 /// Renames a file or folder, also a read-only folder: only its owner may move it to another parent, and only while it is writable.

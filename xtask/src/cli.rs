@@ -200,7 +200,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("`{unit}` is no unit of time; ms, s, m and h are")),
     };
     let seconds = number.parse::<f64>().map(|number| number * scale).ok().filter(|seconds| *seconds > 0.0);
-    let seconds = seconds.ok_or_else(|| "a positive number with a unit is expected, as in 500ms, 60s or 5m".to_owned())?;
+    let seconds =
+        seconds.ok_or_else(|| "a positive number with a unit is expected, as in 500ms, 60s or 5m".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
@@ -230,6 +231,9 @@ mod tests {
     fn what_follows_the_dashes_is_the_programs() {
         let cli = Cli::try_parse_from(["cargo xtask", "qemu", "web", "-m", "64", "--", "--verbose", "-m"]).unwrap();
         let Verb::Qemu(args) = cli.verb else { panic!("another verb") };
-        assert_eq!((args.image.image.as_str(), args.memory, args.args), ("web", 64, vec!["--verbose".to_owned(), "-m".to_owned()]));
+        assert_eq!(
+            (args.image.image.as_str(), args.memory, args.args),
+            ("web", 64, vec!["--verbose".to_owned(), "-m".to_owned()])
+        );
     }
 }

@@ -27,7 +27,13 @@ const MANAGERS: [Manager; 4] = [
         needs_root: true,
     },
     Manager { command: "dnf", column: 1, before: &[], install: &["dnf", "install", "--assumeyes"], needs_root: true },
-    Manager { command: "pacman", column: 2, before: &[], install: &["pacman", "-Sy", "--noconfirm", "--needed"], needs_root: true },
+    Manager {
+        command: "pacman",
+        column: 2,
+        before: &[],
+        install: &["pacman", "-Sy", "--noconfirm", "--needed"],
+        needs_root: true,
+    },
     Manager { command: "nix", column: 3, before: &[], install: &["nix", "profile", "install"], needs_root: false },
 ];
 
@@ -58,7 +64,11 @@ pub fn require(tools: &BTreeSet<ToolName>, policy: Policy, reporter: &Reporter) 
         install(command, reporter)?;
     }
     let still = toolbox::missing(tools);
-    if still.is_empty() { Ok(()) } else { bail!("{}\nhint: they were installed just now, and are still not found on PATH", list(&still)) }
+    if still.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}\nhint: they were installed just now, and are still not found on PATH", list(&still))
+    }
 }
 
 fn list(missing: &[Missing]) -> String {
@@ -68,14 +78,19 @@ fn list(missing: &[Missing]) -> String {
 
 /// The commands that install the packages, in order.
 fn commands(manager: &Manager, missing: &[Missing], is_root: bool) -> Vec<Vec<String>> {
-    let mut names: Vec<String> = missing.iter().filter_map(|missing| missing.package.names.get(manager.column)).map(|name| (*name).to_owned()).collect();
+    let mut names: Vec<String> = missing
+        .iter()
+        .filter_map(|missing| missing.package.names.get(manager.column))
+        .map(|name| (*name).to_owned())
+        .collect();
     if manager.command == "nix" {
         names.iter_mut().for_each(|name| name.insert_str(0, "nixpkgs#"));
     }
     names.sort();
     names.dedup();
     let sudo: &[&str] = if manager.needs_root && !is_root { &["sudo"] } else { &[] };
-    let whole = |command: &[&str]| -> Vec<String> { sudo.iter().chain(command).map(|word| (*word).to_owned()).collect() };
+    let whole =
+        |command: &[&str]| -> Vec<String> { sudo.iter().chain(command).map(|word| (*word).to_owned()).collect() };
     let mut commands: Vec<_> = manager.before.iter().map(|command| whole(command)).collect();
     commands.push(whole(manager.install).into_iter().chain(names).collect());
     commands

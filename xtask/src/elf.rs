@@ -19,7 +19,9 @@ pub fn check(path: &Utf8Path, name: &str) -> Result<()> {
 fn check_bytes(data: &[u8]) -> Result<()> {
     if data.starts_with(b"#!") {
         let line = String::from_utf8_lossy(data.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned();
-        bail!("it is a script (`{line}`), and the image holds no interpreter\nhint: give the interpreter as the program, if it is static");
+        bail!(
+            "it is a script (`{line}`), and the image holds no interpreter\nhint: give the interpreter as the program, if it is static"
+        );
     }
     if !data.starts_with(&elf::ELFMAG) {
         bail!("it is no ELF file\nhint: give a static Linux program for x86-64");
@@ -32,7 +34,10 @@ fn check_bytes(data: &[u8]) -> Result<()> {
     let endian = file.endian();
     let machine = header.e_machine(endian);
     if machine != elf::EM_X86_64 {
-        bail!("it is built for {}; the image's architecture is x86-64\nhint: build it for x86-64", machine_name(machine));
+        bail!(
+            "it is built for {}; the image's architecture is x86-64\nhint: build it for x86-64",
+            machine_name(machine)
+        );
     }
     if let Some(loader) = interpreter(&file)? {
         bail!("it is dynamic: it wants the loader `{loader}`, which the image does not have\n{HOW_TO_BUILD_STATIC}");
@@ -51,7 +56,9 @@ fn check_bytes(data: &[u8]) -> Result<()> {
 fn interpreter(file: &ElfFile64<'_>) -> Result<Option<String>> {
     let segments = file.elf_program_headers();
     for segment in segments {
-        if let Some(path) = segment.interpreter(file.endian(), file.data()).context("its program headers are damaged")? {
+        if let Some(path) =
+            segment.interpreter(file.endian(), file.data()).context("its program headers are damaged")?
+        {
             return Ok(Some(String::from_utf8_lossy(path).into_owned()));
         }
     }
@@ -71,7 +78,8 @@ impl Dynamic {
         let endian = file.endian();
         let mut found = Self::default();
         for segment in file.elf_program_headers() {
-            let entries = segment.dynamic(endian, file.data()).context("its dynamic section is damaged")?.unwrap_or_default();
+            let entries =
+                segment.dynamic(endian, file.data()).context("its dynamic section is damaged")?.unwrap_or_default();
             for entry in entries {
                 let (tag, value) = (entry.d_tag(endian), entry.d_val(endian));
                 found.needs_libraries |= tag == u64::from(elf::DT_NEEDED);

@@ -98,7 +98,8 @@ impl Engine<'_> {
             run.require_offline(goals)?;
         }
         run.make_intact(goals)?;
-        let built = run.done.iter().filter_map(|(name, slot)| Some(((*name).to_owned(), slot.lock().ok()?.clone()?))).collect();
+        let built =
+            run.done.iter().filter_map(|(name, slot)| Some(((*name).to_owned(), slot.lock().ok()?.clone()?))).collect();
         Ok(Report { built, n_ran: run.n_ran.into_inner() })
     }
 
@@ -107,7 +108,8 @@ impl Engine<'_> {
         let mut fields = BTreeMap::new();
         let mut ids: BTreeMap<&str, ArtifactId> = BTreeMap::new();
         for step in graph.in_order() {
-            let inputs: Option<Vec<_>> = step.inputs.iter().map(|(role, input)| Some((role.as_str(), *ids.get(input.as_str())?))).collect();
+            let inputs: Option<Vec<_>> =
+                step.inputs.iter().map(|(role, input)| Some((role.as_str(), *ids.get(input.as_str())?))).collect();
             let known = match (step.recipe.declared(), inputs) {
                 (Some(_), _) => self.fields(step, &[])?,
                 (None, Some(inputs)) => self.fields(step, &inputs)?,
@@ -177,7 +179,9 @@ fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8Path
     }
     let mut entries: Vec<_> = path
         .read_dir_utf8()
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>())
+        .and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>()
+        })
         .with_context(|| format!("failed to list `{path}`"))?;
     entries.retain(|entry| !entry.starts_with('.') && !entry.ends_with('~') && entry != "target");
     entries.sort();
@@ -200,7 +204,10 @@ impl<'a> Run<'a> {
         }
         let results: Vec<Result<Built>> = std::thread::scope(|scope| {
             let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| self.make_one(name))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked"))))
+                .collect()
         });
         first_cause(results)
     }
@@ -226,7 +233,10 @@ impl<'a> Run<'a> {
             for (name, built) in names.iter().zip(&built) {
                 if !self.is_intact(built.id)? {
                     n_damaged += 1;
-                    self.engine.reporter.say(&format!("{name}: its artifact {} in the store is damaged; making it again", built.id.short()));
+                    self.engine.reporter.say(&format!(
+                        "{name}: its artifact {} in the store is damaged; making it again",
+                        built.id.short()
+                    ));
                     self.engine.store.discard(built.id)?;
                     let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
                     *slot.lock().map_err(|_| anyhow!(NOT_STARTED))? = None;
@@ -239,7 +249,8 @@ impl<'a> Run<'a> {
     }
 
     fn is_intact(&self, id: ArtifactId) -> Result<bool> {
-        let is_known = |run: &Self| run.intact.lock().map(|intact| intact.contains(&id)).map_err(|_| anyhow!(NOT_STARTED));
+        let is_known =
+            |run: &Self| run.intact.lock().map(|intact| intact.contains(&id)).map_err(|_| anyhow!(NOT_STARTED));
         if is_known(self)? {
             return Ok(true);
         }
@@ -301,7 +312,11 @@ impl<'a> Run<'a> {
         let key = fields.key();
         let is_download = step.recipe.network().is_some();
         // A download waits for others; everything else computes and takes a core.
-        let _core = if is_download { None } else { Some(self.engine.cores.acquire().context("failed to wait for a free core")?) };
+        let _core = if is_download {
+            None
+        } else {
+            Some(self.engine.cores.acquire().context("failed to wait for a free core")?)
+        };
         if self.failed.load(Ordering::Relaxed) {
             bail!(NOT_STARTED);
         }
@@ -319,7 +334,13 @@ impl<'a> Run<'a> {
         Ok(Built { key, id, fields })
     }
 
-    fn run_recipe(&self, step: &Step, fields: &Fields, inputs: &[Built], progress: &StepProgress) -> Result<ArtifactId> {
+    fn run_recipe(
+        &self,
+        step: &Step,
+        fields: &Fields,
+        inputs: &[Built],
+        progress: &StepProgress,
+    ) -> Result<ArtifactId> {
         let engine = self.engine;
         let temp = engine.store.temp(&step.name)?;
         let (out, work, files) = (temp.path().join("out"), temp.path().join("work"), temp.path().join("files"));
@@ -328,7 +349,10 @@ impl<'a> Run<'a> {
         let sandbox = self.sandbox(step, fields.key(), &temp)?;
         let mut paths = BTreeMap::new();
         for ((role, _), built) in step.inputs.iter().zip(inputs) {
-            let path = engine.store.object(built.id).ok_or_else(|| anyhow!("the artifact {} has vanished from the store", built.id))?;
+            let path = engine
+                .store
+                .object(built.id)
+                .ok_or_else(|| anyhow!("the artifact {} has vanished from the store", built.id))?;
             paths.insert(role.clone(), path);
         }
         let job = Job {
@@ -360,7 +384,8 @@ impl<'a> Run<'a> {
             fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
         }
         for (name, tool) in self.engine.tools(step)? {
-            std::os::unix::fs::symlink(&tool.path, bin.join(name)).with_context(|| format!("failed to link the tool `{name}`"))?;
+            std::os::unix::fs::symlink(&tool.path, bin.join(name))
+                .with_context(|| format!("failed to link the tool `{name}`"))?;
         }
         let path = self.engine.store.log(key);
         let log = File::create(&path).with_context(|| format!("failed to write the log `{path}`"))?;
@@ -412,7 +437,9 @@ impl<'a> Run<'a> {
         let mut open: Vec<&str> = goals.to_vec();
         while let Some(name) = open.pop() {
             let step = self.step(name)?;
-            if !seen.insert(name) || (step.recipe.declared().is_some() && self.hit(step, self.engine.fields(step, &[])?).is_some()) {
+            if !seen.insert(name)
+                || (step.recipe.declared().is_some() && self.hit(step, self.engine.fields(step, &[])?).is_some())
+            {
                 continue;
             }
             if let Some(what) = step.recipe.network()

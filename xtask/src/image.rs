@@ -225,7 +225,10 @@ impl RawProgram {
         match (&self.package, &self.file, &self.go) {
             (Some(package), None, None) => {
                 if !known.packages.contains(package) {
-                    problems.push(format!("`program.package`: there is no workspace package `{package}`{}", schema::suggestion(package, &known.packages)));
+                    problems.push(format!(
+                        "`program.package`: there is no workspace package `{package}`{}",
+                        schema::suggestion(package, &known.packages)
+                    ));
                 }
                 Some(Origin::Package(package.clone()))
             }
@@ -265,10 +268,15 @@ fn check_words(raw: &RawImage, problems: &mut Vec<String>) {
     }
     let words = program.args.iter().chain(program.env.keys()).chain(program.env.values());
     if words.into_iter().any(|word| word.contains('\0')) {
-        problems.push("`program`: an argument or a variable holds a NUL byte, which no program can be given".to_owned());
+        problems
+            .push("`program`: an argument or a variable holds a NUL byte, which no program can be given".to_owned());
     }
     problems.extend(
-        program.env.keys().filter(|name| name.is_empty() || name.contains('=')).map(|name| format!("`program.env`: `{name}` is no variable's name")),
+        program
+            .env
+            .keys()
+            .filter(|name| name.is_empty() || name.contains('='))
+            .map(|name| format!("`program.env`: `{name}` is no variable's name")),
     );
     if raw.kernel.cmdline.contains(['\n', '\0']) {
         problems.push("`kernel.cmdline` must be one line".to_owned());

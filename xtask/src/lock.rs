@@ -72,7 +72,8 @@ impl Lock {
     /// Parses and checks the lock's text.
     pub fn parse(text: &str) -> Result<Self> {
         let pins: BTreeMap<String, Pin> = schema::parse(text, &KEYS)?;
-        let problems: Vec<String> = pins.iter().flat_map(|(name, pin)| pin.problems(name)).chain(missing(&pins)).collect();
+        let problems: Vec<String> =
+            pins.iter().flat_map(|(name, pin)| pin.problems(name)).chain(missing(&pins)).collect();
         if problems.is_empty() { Ok(Self { pins }) } else { bail!("{}", problems.join("\n  ")) }
     }
 
@@ -83,7 +84,10 @@ impl Lock {
 }
 
 fn missing(pins: &BTreeMap<String, Pin>) -> impl Iterator<Item = String> {
-    [LINUX, MUSL, RUST_LIBRARY].into_iter().filter(|name| !pins.contains_key(*name)).map(|name| format!("the table `[{name}]` is missing"))
+    [LINUX, MUSL, RUST_LIBRARY]
+        .into_iter()
+        .filter(|name| !pins.contains_key(*name))
+        .map(|name| format!("the table `[{name}]` is missing"))
 }
 
 impl Pin {
@@ -93,12 +97,19 @@ impl Pin {
             problems.push(format!("`{name}` has no [[{name}.source]]"));
         }
         for source in &self.sources {
-            let is_hash = source.sha256.len() == 64 && source.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            let is_hash = source.sha256.len() == 64
+                && source.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             if !is_hash {
-                problems.push(format!("`{name}.source.sha256` is `{}`; 64 lower-case hexadecimal digits are expected", source.sha256));
+                problems.push(format!(
+                    "`{name}.source.sha256` is `{}`; 64 lower-case hexadecimal digits are expected",
+                    source.sha256
+                ));
             }
             if !["https://", "http://", "debian:pool/"].iter().any(|scheme| source.url.starts_with(scheme)) {
-                problems.push(format!("`{name}.source.url` is `{}`; https://, http:// or debian:pool/ is expected", source.url));
+                problems.push(format!(
+                    "`{name}.source.url` is `{}`; https://, http:// or debian:pool/ is expected",
+                    source.url
+                ));
             }
         }
         problems
@@ -111,7 +122,10 @@ mod tests {
 
     fn text(source: &str) -> String {
         let pin = |name: &str| {
-            format!("[{name}]\nversion = \"1\"\nlicense = \"MIT\"\nroot = \"*\"\ntree = \"{0}\"\n[[{name}.source]]\n{source}\n", "a".repeat(64))
+            format!(
+                "[{name}]\nversion = \"1\"\nlicense = \"MIT\"\nroot = \"*\"\ntree = \"{0}\"\n[[{name}.source]]\n{source}\n",
+                "a".repeat(64)
+            )
         };
         [LINUX, MUSL, RUST_LIBRARY].map(pin).concat()
     }
@@ -126,16 +140,24 @@ mod tests {
         let hash = "b".repeat(64);
         check(&format!("url = \"https://example.org/x\"\nsha256 = \"{hash}\""), "");
         check(&format!("url = \"debian:pool/main/x\"\nsha256 = \"{hash}\""), "");
-        check(&format!("url = \"ftp://example.org/x\"\nsha256 = \"{hash}\""), "`linux.source.url` is `ftp://example.org/x`");
+        check(
+            &format!("url = \"ftp://example.org/x\"\nsha256 = \"{hash}\""),
+            "`linux.source.url` is `ftp://example.org/x`",
+        );
         check("url = \"https://example.org/x\"\nsha256 = \"12\"", "64 lower-case hexadecimal digits");
-        check(&format!("ulr = \"https://example.org/x\"\nsha256 = \"{hash}\""), "unknown key `linux.source.ulr`; did you mean `url`?");
+        check(
+            &format!("ulr = \"https://example.org/x\"\nsha256 = \"{hash}\""),
+            "unknown key `linux.source.ulr`; did you mean `url`?",
+        );
     }
 
     #[test]
     fn a_missing_pin_and_a_bad_tree_are_named() {
         let good = format!("url = \"https://example.org/x\"\nsha256 = \"{}\"", "b".repeat(64));
         let without = text(&good).replace("[musl]", "[linux-rt]").replace("[[musl.source]]", "[[linux-rt.source]]");
-        assert!(Lock::parse(&without).unwrap_err().to_string().contains("unknown key `linux-rt`; did you mean `linux`?"));
+        assert!(
+            Lock::parse(&without).unwrap_err().to_string().contains("unknown key `linux-rt`; did you mean `linux`?")
+        );
         let bad_tree = text(&good).replace(&"a".repeat(64), "xyz");
         assert!(format!("{:#}", Lock::parse(&bad_tree).unwrap_err()).contains("`xyz` is not a hash"));
     }

@@ -69,19 +69,43 @@ impl FileRecord {
 
 impl<'a> Manifest<'a> {
     /// Puts together what is known of a built image. Only what the built steps used is told.
-    pub fn new(image: &'a Image, graph: &Graph, report: &Report, pins: &[(&str, &'a Pin)], files: BTreeMap<String, FileRecord>) -> Self {
+    pub fn new(
+        image: &'a Image,
+        graph: &Graph,
+        report: &Report,
+        pins: &[(&str, &'a Pin)],
+        files: BTreeMap<String, FileRecord>,
+    ) -> Self {
         let fields = || report.built.values().flat_map(|built| built.fields.iter());
-        let prefixed = |prefix: &'static str| fields().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned())));
+        let prefixed = |prefix: &'static str| {
+            fields().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned())))
+        };
         let is_used = |name: &str| report.built.contains_key(&format!("unpack-{name}"));
         let inputs = pins.iter().filter(|(name, _)| is_used(name)).map(|(name, pin)| {
-            let record = InputRecord { version: &pin.version, license: &pin.license, tree: pin.tree.to_string(), sources: &pin.sources };
+            let record = InputRecord {
+                version: &pin.version,
+                license: &pin.license,
+                tree: pin.tree.to_string(),
+                sources: &pin.sources,
+            };
             ((*name).to_owned(), record)
         });
         let steps = graph.in_order().filter_map(|step| {
             // Whether a pin had to be fetched depends on what the store held; the pin is told under inputs anyway.
             let built = report.built.get(&step.name).filter(|_| !step.name.starts_with("fetch-"))?;
-            let field = |prefix: &str| built.fields.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned()))).collect();
-            let record = StepRecord { recipe: step.recipe.name().to_owned(), key: built.key.to_string(), id: built.id.to_string(), inputs: field("input.") };
+            let field = |prefix: &str| {
+                built
+                    .fields
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned())))
+                    .collect()
+            };
+            let record = StepRecord {
+                recipe: step.recipe.name().to_owned(),
+                key: built.key.to_string(),
+                id: built.id.to_string(),
+                inputs: field("input."),
+            };
             Some((step.name.clone(), record))
         });
         Self {

@@ -79,7 +79,10 @@ impl CargoLock {
     pub fn parse(text: &str) -> Result<Self> {
         let lock: Self = toml::from_str(text)?;
         if lock.version != 4 {
-            bail!("the lock file's format is version {}; 4 is expected\nhint: run `cargo generate-lockfile` with the pinned toolchain", lock.version);
+            bail!(
+                "the lock file's format is version {}; 4 is expected\nhint: run `cargo generate-lockfile` with the pinned toolchain",
+                lock.version
+            );
         }
         Ok(lock)
     }
@@ -87,9 +90,13 @@ impl CargoLock {
     /// Every crate that comes from the registry. One from elsewhere has no checksum, and is refused.
     pub fn crates(&self) -> Result<Vec<Crate>> {
         let is_foreign = |package: &&LockedPackage| package.source.is_some() && package.checksum.is_none();
-        let foreign: Vec<_> = self.packages.iter().filter(is_foreign).map(|package| format!("`{}`", package.name)).collect();
+        let foreign: Vec<_> =
+            self.packages.iter().filter(is_foreign).map(|package| format!("`{}`", package.name)).collect();
         if !foreign.is_empty() {
-            bail!("failed to pin {}: a git dependency has no checksum\nhint: use a released version, or a path in the workspace", foreign.join(", "));
+            bail!(
+                "failed to pin {}: a git dependency has no checksum\nhint: use a released version, or a path in the workspace",
+                foreign.join(", ")
+            );
         }
         let pinned = |package: &LockedPackage| {
             let LockedPackage { name, version, checksum, .. } = package.clone();
@@ -106,10 +113,13 @@ impl CargoLock {
     /// A manifest and a lock file of a project that depends on exactly these crates, for `cargo fetch --locked`.
     /// Without their default features, so that no crate is asked for that the lock file does not have.
     pub fn fetch_project(&self) -> Result<(String, String)> {
-        let registry: Vec<LockedPackage> = self.packages.iter().filter(|package| package.source.is_some()).cloned().collect();
+        let registry: Vec<LockedPackage> =
+            self.packages.iter().filter(|package| package.source.is_some()).cloned().collect();
         let mut manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n[dependencies]\n".to_owned();
         for (index, LockedPackage { name, version, .. }) in registry.iter().enumerate() {
-            manifest.push_str(&format!("crate-{index} = {{ package = \"{name}\", version = \"={version}\", default-features = false }}\n"));
+            manifest.push_str(&format!(
+                "crate-{index} = {{ package = \"{name}\", version = \"={version}\", default-features = false }}\n"
+            ));
         }
         let own = LockedPackage {
             name: "fetch".to_owned(),
@@ -126,7 +136,9 @@ impl CargoLock {
     fn find(&self, dependency: &str) -> Option<&LockedPackage> {
         let mut words = dependency.splitn(3, ' ');
         let (name, version) = (words.next()?, words.next());
-        self.packages.iter().find(|package| package.name == name && version.is_none_or(|version| package.version == version))
+        self.packages
+            .iter()
+            .find(|package| package.name == name && version.is_none_or(|version| package.version == version))
     }
 
     fn member(&self, name: &str) -> Option<&LockedPackage> {
@@ -160,7 +172,10 @@ impl Packages {
     pub fn cut(&self, package: &str) -> Result<Cut> {
         let folders = self.reached_members(package)?;
         let lock = self.cut_lock(&folders)?;
-        let members = folders.values().map(|member| Ok((member.folder.clone(), without_dev(&member.manifest)?))).collect::<Result<_>>()?;
+        let members = folders
+            .values()
+            .map(|member| Ok((member.folder.clone(), without_dev(&member.manifest)?)))
+            .collect::<Result<_>>()?;
         Ok(Cut {
             package: package.to_owned(),
             root_manifest: self.cut_root(&folders)?,
@@ -176,7 +191,8 @@ impl Packages {
         let mut reached = BTreeMap::new();
         let mut open = vec![package.to_owned()];
         while let Some(name) = open.pop() {
-            let (name, member) = self.members.get_key_value(&name).ok_or_else(|| anyhow!("there is no workspace package `{name}`"))?;
+            let (name, member) =
+                self.members.get_key_value(&name).ok_or_else(|| anyhow!("there is no workspace package `{name}`"))?;
             if reached.insert(name.as_str(), member).is_none() {
                 open.extend(self.dependency_names(member).into_iter().filter(|name| self.members.contains_key(name)));
             }
@@ -187,9 +203,17 @@ impl Packages {
     /// The package names of a member's dependencies, those for development aside.
     fn dependency_names(&self, member: &Member) -> BTreeSet<String> {
         let targets = member.manifest.get("target").and_then(Value::as_table);
-        let tables = [&member.manifest].into_iter().chain(targets.into_iter().flat_map(|table| table.values()).filter_map(Value::as_table));
-        let sections = tables.flat_map(|table| ["dependencies", "build-dependencies"].map(|section| table.get(section)));
-        sections.flatten().filter_map(Value::as_table).flatten().map(|(name, value)| self.package_name(name, value)).collect()
+        let tables = [&member.manifest]
+            .into_iter()
+            .chain(targets.into_iter().flat_map(|table| table.values()).filter_map(Value::as_table));
+        let sections =
+            tables.flat_map(|table| ["dependencies", "build-dependencies"].map(|section| table.get(section)));
+        sections
+            .flatten()
+            .filter_map(Value::as_table)
+            .flatten()
+            .map(|(name, value)| self.package_name(name, value))
+            .collect()
     }
 
     /// The package behind a dependency's name: itself, unless `package = "..."` says otherwise, here or in the workspace's table.
@@ -213,9 +237,15 @@ impl Packages {
         let mut packages: BTreeMap<(String, String), LockedPackage> = BTreeMap::new();
         let mut open = Vec::new();
         for (name, member) in members {
-            let mut locked = self.lock.member(name).with_context(|| format!("Cargo.lock lacks `{name}`\nhint: run `cargo check` once"))?.clone();
+            let mut locked = self
+                .lock
+                .member(name)
+                .with_context(|| format!("Cargo.lock lacks `{name}`\nhint: run `cargo check` once"))?
+                .clone();
             let wanted = self.dependency_names(member);
-            locked.dependencies.retain(|dependency| dependency.split(' ').next().is_some_and(|name| wanted.contains(name)));
+            locked
+                .dependencies
+                .retain(|dependency| dependency.split(' ').next().is_some_and(|name| wanted.contains(name)));
             open.push(locked);
         }
         while let Some(package) = open.pop() {
@@ -249,7 +279,8 @@ fn member_folders(root: &Utf8Path, manifest: &Table) -> Result<Vec<Utf8PathBuf>>
         match member.strip_suffix("/*") {
             None => folders.push(Utf8PathBuf::from(member)),
             Some(parent) => {
-                let entries = root.join(parent).read_dir_utf8().with_context(|| format!("failed to list `{parent}`"))?;
+                let entries =
+                    root.join(parent).read_dir_utf8().with_context(|| format!("failed to list `{parent}`"))?;
                 let names = entries.flatten().map(|entry| Utf8Path::new(parent).join(entry.file_name()));
                 folders.extend(names.filter(|folder| root.join(folder).join("Cargo.toml").is_file()));
             }
@@ -308,11 +339,17 @@ dependencies = ["dep 2.0.0"]
 "#;
 
     fn packages(other: &str) -> Packages {
-        let member = |folder: &str, text: &str| Member { folder: folder.into(), manifest: toml::from_str(text).unwrap() };
+        let member =
+            |folder: &str, text: &str| Member { folder: folder.into(), manifest: toml::from_str(text).unwrap() };
         let app = "package.name = 'app'\ndependencies = { dep = '1', short = { package = 'lib', path = '../lib' } }\ndev-dependencies = { only-for-tests = '1' }";
-        let members = [("app", member("apps/app", app)), ("lib", member("lib", "package.name = 'lib'")), ("other", member("other", other))];
+        let members = [
+            ("app", member("apps/app", app)),
+            ("lib", member("lib", "package.name = 'lib'")),
+            ("other", member("other", other)),
+        ];
         Packages {
-            root: toml::from_str("[workspace]\nmembers = ['apps/*', 'lib', 'other']\n[profile.image]\nlto = 'fat'").unwrap(),
+            root: toml::from_str("[workspace]\nmembers = ['apps/*', 'lib', 'other']\n[profile.image]\nlto = 'fat'")
+                .unwrap(),
             members: members.into_iter().map(|(name, member)| (name.to_owned(), member)).collect(),
             lock: CargoLock::parse(LOCK).unwrap(),
         }

@@ -97,19 +97,21 @@ fn rust_steps(facts: &Facts<'_>) -> Result<Vec<Step>> {
     steps.push(step("crates-rust-std", crates, &[]));
     let version = facts.lock.pin(RUST_LIBRARY)?.version.clone();
     let rust_std = RustStd { version, lock: facts.std_lock.text()? };
-    steps.push(step(RUST_STD, rust_std, &[("library", "unpack-rust-library"), ("crates", "crates-rust-std"), ("musl", "musl")]));
+    steps.push(step(
+        RUST_STD,
+        rust_std,
+        &[("library", "unpack-rust-library"), ("crates", "crates-rust-std"), ("musl", "musl")],
+    ));
     Ok(steps)
 }
 
 fn package_steps(name: &str, package: &str, facts: &Facts<'_>) -> Result<Vec<Step>> {
     let cut = facts.packages.cut(package)?;
     let crates_name = format!("crates-{name}");
-    let crates = Crates { purpose: format!("`{package}`"), crates: cut.crates.clone(), project: cut.fetch_project.clone() };
+    let crates =
+        Crates { purpose: format!("`{package}`"), crates: cut.crates.clone(), project: cut.fetch_project.clone() };
     let program = RustProgram { sources: RustProgram::sources(&cut, facts.root), cut };
-    Ok(vec![
-        step(&crates_name, crates, &[]),
-        step(name, program, &[("crates", &crates_name), ("std", RUST_STD)]),
-    ])
+    Ok(vec![step(&crates_name, crates, &[]), step(name, program, &[("crates", &crates_name), ("std", RUST_STD)])])
 }
 
 fn program_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
@@ -129,7 +131,9 @@ fn initramfs_step(image: &Image) -> Result<Step> {
     }
     let program_path = format!("/bin/{}", image.name);
     let config = Config { program: program_path.clone(), args: program.args.clone(), env: program.env.clone() };
-    let text = config::encode(&config).map_err(|error| anyhow::anyhow!("{error}")).context("failed to write init's configuration")?;
+    let text = config::encode(&config)
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .context("failed to write init's configuration")?;
     let recipe = Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress: image.compress };
     Ok(step(INITRAMFS, recipe, &[("program", PROGRAM), ("init", INIT)]))
 }

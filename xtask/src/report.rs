@@ -47,7 +47,8 @@ impl Reporter {
     /// Starts the line of a running step.
     pub fn step(&self, name: &str) -> StepProgress {
         let bar = self.bars.as_ref().map(|bars| {
-            let style = ProgressStyle::with_template("{spinner} {prefix:.bold} {wide_msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style = ProgressStyle::with_template("{spinner} {prefix:.bold} {wide_msg} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             let bar = bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_owned()));
             bar.enable_steady_tick(TICK);
             bar
@@ -80,7 +81,9 @@ impl StepProgress {
     /// Bytes done of bytes in all, if that is known.
     pub fn bytes(&self, what: &str, done: u64, total: Option<u64>) {
         self.now(&match total.filter(|total| *total > 0) {
-            Some(total) => format!("{what} {:.0} of {:.0} MB, {} %", megabytes(done), megabytes(total), done * 100 / total),
+            Some(total) => {
+                format!("{what} {:.0} of {:.0} MB, {} %", megabytes(done), megabytes(total), done * 100 / total)
+            }
             None => format!("{what} {:.1} MB", megabytes(done)),
         });
     }

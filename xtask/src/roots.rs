@@ -49,7 +49,8 @@ pub fn reached(store: &Store, dry_run: bool) -> Result<Reached> {
     let folder = store.roots();
     let mut reached = Reached::default();
     for entry in folder.read_dir_utf8().with_context(|| format!("failed to list `{folder}`"))?.flatten() {
-        let root: Option<Root> = std::fs::read_to_string(entry.path()).ok().and_then(|text| serde_json::from_str(&text).ok());
+        let root: Option<Root> =
+            std::fs::read_to_string(entry.path()).ok().and_then(|text| serde_json::from_str(&text).ok());
         match root.filter(|root| Workspace::at(&root.checkout).sources().is_file()) {
             Some(root) => {
                 reached.keys.extend(root.steps.iter().map(|(key, _)| *key));

@@ -203,7 +203,10 @@ mod tests {
         // Cargo sets CARGO for tests; a leaking environment would show it.
         let (result, log) = run("export -p");
         result.unwrap();
-        assert!(log.contains("LC_ALL='C'") && log.contains("TZ='UTC'") && log.contains("SOURCE_DATE_EPOCH='315532800'"), "{log}");
+        assert!(
+            log.contains("LC_ALL='C'") && log.contains("TZ='UTC'") && log.contains("SOURCE_DATE_EPOCH='315532800'"),
+            "{log}"
+        );
         assert!(!log.contains("CARGO"), "{log}");
     }
 

@@ -57,7 +57,10 @@ pub fn suggestion<S: AsRef<str>>(name: &str, names: &[S]) -> String {
     let distance = |known: &S| strsim::damerau_levenshtein(name, known.as_ref());
     match names.iter().min_by_key(|known| distance(known)) {
         Some(nearest) if distance(nearest) <= 1 + name.len() / 3 => format!("; did you mean `{}`?", nearest.as_ref()),
-        Some(_) => format!("; known are {}", names.iter().map(|known| format!("`{}`", known.as_ref())).collect::<Vec<_>>().join(", ")),
+        Some(_) => format!(
+            "; known are {}",
+            names.iter().map(|known| format!("`{}`", known.as_ref())).collect::<Vec<_>>().join(", ")
+        ),
         None => "; there are none".to_owned(),
     }
 }
@@ -66,7 +69,8 @@ pub fn suggestion<S: AsRef<str>>(name: &str, names: &[S]) -> String {
 mod tests {
     use super::*;
 
-    const KEYS: Keys = Keys { plain: &["name"], tables: &[("kernel", Keys { plain: &["base", "fragments"], tables: &[] })] };
+    const KEYS: Keys =
+        Keys { plain: &["name"], tables: &[("kernel", Keys { plain: &["base", "fragments"], tables: &[] })] };
 
     fn problems(text: &str) -> String {
         parse::<toml::Table>(text, &KEYS).err().map(|error| error.to_string()).unwrap_or_default()

@@ -59,7 +59,8 @@ impl Session {
         let image = Image::read(&self.spec_path(image)?, &known)?;
         let lock = Lock::read(&self.workspace.sources())?;
         let std_lock_path = self.workspace.std_lock();
-        let text = std::fs::read_to_string(&std_lock_path).with_context(|| format!("failed to read `{std_lock_path}`"))?;
+        let text =
+            std::fs::read_to_string(&std_lock_path).with_context(|| format!("failed to read `{std_lock_path}`"))?;
         let std_lock = CargoLock::parse(&text).with_context(|| format!("failed to read `{std_lock_path}`"))?;
         let facts = Facts { root: self.workspace.root(), lock: &lock, std_lock: &std_lock, packages: &packages };
         let graph = plan::plan(&image, &facts).with_context(|| format!("failed to plan the image `{}`", image.name))?;
@@ -85,7 +86,8 @@ impl Session {
 
     /// Makes sure that the host has what the plan's steps run, and `more`.
     pub fn require_tools(&self, planned: &Planned, more: &[ToolName]) -> Result<()> {
-        let tools: BTreeSet<ToolName> = planned.graph.in_order().flat_map(|step| step.recipe.tools()).chain(more.iter().copied()).collect();
+        let tools: BTreeSet<ToolName> =
+            planned.graph.in_order().flat_map(|step| step.recipe.tools()).chain(more.iter().copied()).collect();
         doctor::require(&tools, self.policy, &self.reporter)
     }
 
@@ -96,7 +98,12 @@ impl Session {
     }
 
     /// Does something with an engine for the plan.
-    pub fn with_engine<T>(&self, planned: &Planned, store: &Store, work: impl FnOnce(&Engine<'_>) -> Result<T>) -> Result<T> {
+    pub fn with_engine<T>(
+        &self,
+        planned: &Planned,
+        store: &Store,
+        work: impl FnOnce(&Engine<'_>) -> Result<T>,
+    ) -> Result<T> {
         let toolbox = Toolbox::open(store);
         let engine = Engine {
             workspace: &self.workspace,

@@ -92,7 +92,10 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// The artifact of the input that the plan calls `name`.
     pub fn input(&self, name: &str) -> Result<&Utf8Path> {
-        self.inputs.get(name).map(Utf8PathBuf::as_path).ok_or_else(|| anyhow!("the plan gives this step no input `{name}`"))
+        self.inputs
+            .get(name)
+            .map(Utf8PathBuf::as_path)
+            .ok_or_else(|| anyhow!("the plan gives this step no input `{name}`"))
     }
 
     /// What a declared tool says its version is.

@@ -89,7 +89,11 @@ impl Store {
     /// With [`Access::Exclusive`] it fails at once while another process uses the store.
     pub fn open(root: &Utf8Path, access: Access) -> Result<Self> {
         let root = root.join(FORMAT);
-        let hint = || format!("failed to open the store `{root}`\nhint: make the folder writable, or name another one in PID1_STORE");
+        let hint = || {
+            format!(
+                "failed to open the store `{root}`\nhint: make the folder writable, or name another one in PID1_STORE"
+            )
+        };
         for folder in ["objects", "traces", "logs", "claims", "roots", "tmp", "downloads"] {
             fs::create_dir_all(root.join(folder)).with_context(hint)?;
         }
@@ -98,7 +102,9 @@ impl Store {
             Access::Shared => lock.lock_shared().with_context(hint)?,
             Access::Exclusive => {
                 if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-                    bail!("failed to lock the store `{root}`: a build is using it\nhint: try again when that build has ended");
+                    bail!(
+                        "failed to lock the store `{root}`: a build is using it\nhint: try again when that build has ended"
+                    );
                 }
             }
         }
@@ -423,7 +429,8 @@ mod tests {
         let first = store.claim(key, "s", &|_| panic!("nobody has it")).unwrap();
         let (told, was_told) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| store.claim(key, "s", &|holder| told.send(holder.to_owned()).unwrap()).unwrap());
+            let second =
+                scope.spawn(|| store.claim(key, "s", &|holder| told.send(holder.to_owned()).unwrap()).unwrap());
             assert_eq!(was_told.recv().unwrap(), format!("process {}", std::process::id()));
             drop(first);
             second.join().unwrap();

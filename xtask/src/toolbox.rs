@@ -48,7 +48,12 @@ const fn package(tools: &'static [ToolName], purpose: &'static str, names: [&'st
     Package { tools, kind: Kind::Command, purpose, names }
 }
 
-const fn library(tool: &'static [ToolName], file: &'static str, purpose: &'static str, names: [&'static str; 4]) -> Package {
+const fn library(
+    tool: &'static [ToolName],
+    file: &'static str,
+    purpose: &'static str,
+    names: [&'static str; 4],
+) -> Package {
     Package { tools: tool, kind: Kind::Library(file), purpose, names }
 }
 
@@ -74,12 +79,26 @@ pub const TOOLS: &[Package] = &[
     package(&["sh"], "build scripts", ["dash", "bash", "bash", "bash"]),
     package(COREUTILS, "build scripts", ["coreutils"; 4]),
     library(&["libc"], "libc.so", "the kernel's host programs", ["libc6-dev", "glibc-devel", "glibc", "glibc.dev"]),
-    library(&["libelf"], "libelf.so", "the kernel's objtool", ["libelf-dev", "elfutils-libelf-devel", "libelf", "elfutils.dev"]),
-    library(&["libcrypto"], "libcrypto.so", "certificates in larger kernels", ["libssl-dev", "openssl-devel", "openssl", "openssl.dev"]),
+    library(
+        &["libelf"],
+        "libelf.so",
+        "the kernel's objtool",
+        ["libelf-dev", "elfutils-libelf-devel", "libelf", "elfutils.dev"],
+    ),
+    library(
+        &["libcrypto"],
+        "libcrypto.so",
+        "certificates in larger kernels",
+        ["libssl-dev", "openssl-devel", "openssl", "openssl.dev"],
+    ),
     package(&["go"], "Go programs", ["golang-go", "golang", "go", "go"]),
     package(&[QEMU], "booting the image", ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu"]),
     package(&["cpio"], "the tests: a second reader of the initramfs", ["cpio"; 4]),
-    package(&["bsdtar"], "the tests: a third reader of the initramfs", ["libarchive-tools", "bsdtar", "libarchive", "libarchive"]),
+    package(
+        &["bsdtar"],
+        "the tests: a third reader of the initramfs",
+        ["libarchive-tools", "bsdtar", "libarchive", "libarchive"],
+    ),
     package(&["file"], "the tests: a second opinion on binaries", ["file"; 4]),
 ];
 
@@ -93,9 +112,49 @@ pub const GCC: &[ToolName] = &["gcc", "cc", "cpp"];
 pub const BINUTILS: &[ToolName] = &["as", "ld", "ar", "nm", "objcopy", "objdump", "strip", "readelf", "ranlib", "size"];
 /// What shell scripts take for granted.
 pub const COREUTILS: &[ToolName] = &[
-    "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false", "head", "install", "ln", "ls",
-    "mkdir", "mktemp", "mv", "nproc", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sha1sum", "sha256sum", "sleep",
-    "sort", "stat", "tail", "tee", "test", "touch", "tr", "true", "truncate", "uname", "uniq", "wc", "whoami", "id",
+    "basename",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "date",
+    "dirname",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "head",
+    "install",
+    "ln",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "nproc",
+    "od",
+    "printf",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rm",
+    "rmdir",
+    "sha1sum",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "tail",
+    "tee",
+    "test",
+    "touch",
+    "tr",
+    "true",
+    "truncate",
+    "uname",
+    "uniq",
+    "wc",
+    "whoami",
+    "id",
 ];
 
 /// Who a tool is.
@@ -161,7 +220,10 @@ pub fn is_on_path(command: &str) -> bool {
 
 fn on_path(command: &str) -> Option<Utf8PathBuf> {
     let path = std::env::var("PATH").ok()?;
-    path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Utf8Path::new(folder).join(command)).find(|path| is_executable(path))
+    path.split(':')
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| Utf8Path::new(folder).join(command))
+        .find(|path| is_executable(path))
 }
 
 fn is_executable(path: &Utf8Path) -> bool {
@@ -231,13 +293,18 @@ pub struct Toolbox {
 impl Toolbox {
     /// Opens the memory. An unreadable one is an empty one.
     pub fn open(store: &Store) -> Self {
-        let remembered = fs::read_to_string(store.tools()).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let remembered = fs::read_to_string(store.tools())
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
         Self { remembered: Mutex::new(remembered) }
     }
 
     /// Who the tool `name` is. Missing tools were reported before.
     pub fn get(&self, store: &Store, name: ToolName) -> Result<HostTool> {
-        let path = find(name).map_err(|missing| anyhow!("the host tool `{}` is missing\nhint: run `cargo xtask doctor --yes`", missing.tool))?;
+        let path = find(name).map_err(|missing| {
+            anyhow!("the host tool `{}` is missing\nhint: run `cargo xtask doctor --yes`", missing.tool)
+        })?;
         let memory_key = format!("{name} {path}");
         let mut remembered = self.remembered.lock().map_err(|_| anyhow!("a thread panicked"))?;
         if let Some(known) = remembered.get(&memory_key)
@@ -275,17 +342,25 @@ fn recognize(name: ToolName, path: &Utf8Path) -> Result<Remembered> {
 
 /// The files that do the work behind a driver command.
 fn workers(name: ToolName, path: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let ask = |arg: String| output_line(path, &[&arg]).map(Utf8PathBuf::from).filter(|file| file.is_absolute() && file.is_file());
+    let ask = |arg: String| {
+        output_line(path, &[&arg]).map(Utf8PathBuf::from).filter(|file| file.is_absolute() && file.is_file())
+    };
     match name {
         "gcc" | "cc" => ["cc1", "collect2"]
             .iter()
             .map(|program| format!("-print-prog-name={program}"))
-            .chain(["crtbegin.o", "crtbeginT.o", "crtbeginS.o", "crtend.o", "crtendS.o", "libgcc.a"].iter().map(|file| format!("-print-file-name={file}")))
+            .chain(
+                ["crtbegin.o", "crtbeginT.o", "crtbeginS.o", "crtend.o", "crtendS.o", "libgcc.a"]
+                    .iter()
+                    .map(|file| format!("-print-file-name={file}")),
+            )
             .filter_map(ask)
             .collect(),
         "rustc" => libraries_beside(path),
         "go" => {
-            let Some(tools) = output_line(path, &["env", "GOTOOLDIR"]).map(Utf8PathBuf::from) else { return Vec::new() };
+            let Some(tools) = output_line(path, &["env", "GOTOOLDIR"]).map(Utf8PathBuf::from) else {
+                return Vec::new();
+            };
             ["asm", "compile", "link"].iter().map(|tool| tools.join(tool)).filter(|tool| tool.is_file()).collect()
         }
         _ => Vec::new(),

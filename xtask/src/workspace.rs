@@ -82,7 +82,11 @@ pub fn store_root() -> Result<Utf8PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache/pid1")));
     match root {
         Some(root) if root.is_absolute() => Ok(root),
-        Some(root) => bail!("failed to open the store `{root}`: the path is relative\nhint: set PID1_STORE to an absolute path"),
-        None => bail!("failed to find a folder for the store: none of PID1_STORE, XDG_CACHE_HOME, HOME is set\nhint: set PID1_STORE to an absolute path"),
+        Some(root) => {
+            bail!("failed to open the store `{root}`: the path is relative\nhint: set PID1_STORE to an absolute path")
+        }
+        None => bail!(
+            "failed to find a folder for the store: none of PID1_STORE, XDG_CACHE_HOME, HOME is set\nhint: set PID1_STORE to an absolute path"
+        ),
     }
 }

@@ -57,29 +57,15 @@ impl Server {
     }
 
     fn requests(&self) -> Vec<Request> {
-        self.log
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(request, _)| request.clone())
-            .collect()
+        self.log.lock().unwrap().iter().map(|(request, _)| request.clone()).collect()
     }
 
     fn n_served(&self) -> Vec<usize> {
-        self.log
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(_, n_bytes)| *n_bytes)
-            .collect()
+        self.log.lock().unwrap().iter().map(|(_, n_bytes)| *n_bytes).collect()
     }
 }
 
-fn serve(
-    mut stream: TcpStream,
-    log: &Mutex<Vec<(Request, usize)>>,
-    answer: &dyn Fn(usize, &Request) -> Reply,
-) {
+fn serve(mut stream: TcpStream, log: &Mutex<Vec<(Request, usize)>>, answer: &dyn Fn(usize, &Request) -> Reply) {
     let request = read_request(&stream);
     let number = {
         let mut log = log.lock().unwrap();
@@ -93,9 +79,7 @@ fn serve(
         head => format!("HTTP/1.1 {head}Connection: close\r\n\r\n"),
     };
     // A client that gives up early is no failure of the server.
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(&reply.body));
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&reply.body));
     if reply.stalls {
         let _ = stream.read(&mut [0]);
     }
@@ -104,24 +88,12 @@ fn serve(
 fn read_request(stream: &TcpStream) -> Request {
     let mut lines = BufReader::new(stream).lines().map(|line| line.unwrap());
     let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
-    let mut request = Request {
-        path,
-        start: None,
-        if_range: None,
-    };
+    let mut request = Request { path, start: None, if_range: None };
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap();
         match name.to_ascii_lowercase().as_str() {
             "range" => {
-                request.start = Some(
-                    value
-                        .strip_prefix("bytes=")
-                        .unwrap()
-                        .strip_suffix('-')
-                        .unwrap()
-                        .parse()
-                        .unwrap(),
-                )
+                request.start = Some(value.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap())
             }
             "if-range" => request.if_range = Some(value.to_owned()),
             _ => {}
@@ -131,24 +103,13 @@ fn read_request(stream: &TcpStream) -> Request {
 }
 
 fn status(line: &str) -> Reply {
-    Reply {
-        head: format!("{line}\r\nContent-Length: 0\r\n"),
-        body: Vec::new(),
-        stalls: false,
-    }
+    Reply { head: format!("{line}\r\nContent-Length: 0\r\n"), body: Vec::new(), stalls: false }
 }
 
 /// The whole file with an ETag, of which only `n_sent` bytes are sent.
 fn cut(file: &[u8], tag: &str, n_sent: usize) -> Reply {
-    let head = format!(
-        "200 OK\r\nETag: {tag}\r\nContent-Length: {}\r\n",
-        file.len()
-    );
-    Reply {
-        head,
-        body: file[..n_sent].to_vec(),
-        stalls: false,
-    }
+    let head = format!("200 OK\r\nETag: {tag}\r\nContent-Length: {}\r\n", file.len());
+    Reply { head, body: file[..n_sent].to_vec(), stalls: false }
 }
 
 fn whole(file: &[u8]) -> Reply {
@@ -158,21 +119,16 @@ fn whole(file: &[u8]) -> Reply {
 /// As a good server does it (RFC 9110, sections 13.1.5 and 14).
 fn honest(file: &[u8], tag: &str, request: &Request) -> Reply {
     match request.start {
-        Some(start)
-            if request.if_range.as_deref().is_none_or(|asked| asked == tag)
-                && start < file.len() =>
-        {
-            Reply {
-                head: format!(
-                    "206 Partial Content\r\nContent-Range: bytes {start}-{}/{}\r\nContent-Length: {}\r\n",
-                    file.len() - 1,
-                    file.len(),
-                    file.len() - start
-                ),
-                body: file[start..].to_vec(),
-                stalls: false,
-            }
-        }
+        Some(start) if request.if_range.as_deref().is_none_or(|asked| asked == tag) && start < file.len() => Reply {
+            head: format!(
+                "206 Partial Content\r\nContent-Range: bytes {start}-{}/{}\r\nContent-Length: {}\r\n",
+                file.len() - 1,
+                file.len(),
+                file.len() - start
+            ),
+            body: file[start..].to_vec(),
+            stalls: false,
+        },
         Some(start) if start >= file.len() => status("416 Range Not Satisfiable"),
         _ => cut(file, tag, file.len()),
     }
@@ -192,19 +148,12 @@ fn content(seed: u32) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Generous, so that a busy machine fails no test; those about time say their own.
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(20),
-    stall: Duration::from_secs(20),
-    n_resumes: 8,
-    size: 1 << 30,
-};
+const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(20), stall: Duration::from_secs(20), n_resumes: 8, size: 1 << 30 };
 
 struct Desk {
     _folder: tempfile::TempDir,
@@ -216,44 +165,21 @@ impl Desk {
     fn new() -> Desk {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(folder.path()).unwrap().to_owned();
-        Desk {
-            downloads: path.join("downloads"),
-            out: path.join("out"),
-            _folder: folder,
-        }
+        Desk { downloads: path.join("downloads"), out: path.join("out"), _folder: folder }
     }
 
     fn fetch(&self, urls: &[String], file: &[u8]) -> Result<Fetched, FetchError> {
         self.fetch_within(urls, file, &LIMITS)
     }
 
-    fn fetch_within(
-        &self,
-        urls: &[String],
-        file: &[u8],
-        limits: &Limits,
-    ) -> Result<Fetched, FetchError> {
-        fetch::fetch(
-            &candidates(urls, file),
-            &[],
-            &self.downloads,
-            &self.out,
-            &|_, _, _| {},
-            limits,
-        )
+    fn fetch_within(&self, urls: &[String], file: &[u8], limits: &Limits) -> Result<Fetched, FetchError> {
+        fetch::fetch(&candidates(urls, file), &[], &self.downloads, &self.out, &|_, _, _| {}, limits)
     }
 
     /// The message after every source failed, with something known of the sources beforehand.
     fn failure(&self, urls: &[String], note: Try, file: &[u8]) -> String {
         let candidates = candidates(urls, file);
-        let fetched = fetch::fetch(
-            &candidates,
-            &[note],
-            &self.downloads,
-            &self.out,
-            &|_, _, _| {},
-            &LIMITS,
-        );
+        let fetched = fetch::fetch(&candidates, &[note], &self.downloads, &self.out, &|_, _, _| {}, &LIMITS);
         fetched.unwrap_err().to_string()
     }
 
@@ -274,12 +200,7 @@ impl Desk {
 }
 
 fn candidates(urls: &[String], file: &[u8]) -> Vec<Candidate> {
-    urls.iter()
-        .map(|url| Candidate {
-            url: url.clone(),
-            sha256: sha256(file),
-        })
-        .collect()
+    urls.iter().map(|url| Candidate { url: url.clone(), sha256: sha256(file) }).collect()
 }
 
 fn refused_url() -> String {
@@ -301,8 +222,7 @@ fn a_file_arrives_with_its_hash_and_its_progress() {
     let server = Server::start(move |_, _| whole(&sent));
     let url = server.url("file.tar");
     let seen = Mutex::new(Vec::new());
-    let progress =
-        |what: &str, done, total| seen.lock().unwrap().push((what.to_owned(), done, total));
+    let progress = |what: &str, done, total| seen.lock().unwrap().push((what.to_owned(), done, total));
     let fetched = fetch::fetch(
         &candidates(std::slice::from_ref(&url), &file),
         &[],
@@ -312,21 +232,10 @@ fn a_file_arrives_with_its_hash_and_its_progress() {
         &LIMITS,
     )
     .unwrap();
-    assert_eq!(
-        fetched,
-        Fetched {
-            url,
-            sha256: sha256(&file),
-            size: SIZE as u64,
-            failed: vec![]
-        }
-    );
+    assert_eq!(fetched, Fetched { url, sha256: sha256(&file), size: SIZE as u64, failed: vec![] });
     desk.check_out(&file);
     let seen = seen.into_inner().unwrap();
-    assert_eq!(
-        seen.last(),
-        Some(&("file.tar".to_owned(), SIZE as u64, Some(SIZE as u64)))
-    );
+    assert_eq!(seen.last(), Some(&("file.tar".to_owned(), SIZE as u64, Some(SIZE as u64))));
     assert!(seen.is_sorted_by_key(|(_, done, _)| *done));
 }
 
@@ -335,25 +244,11 @@ fn a_wrong_hash_is_told_with_both_values_and_kept_aside() {
     let (desk, file, wrong) = (Desk::new(), content(1), content(2));
     let sent = wrong.clone();
     let server = Server::start(move |_, _| whole(&sent));
-    let text = desk
-        .fetch(&[server.url("file.tar")], &file)
-        .unwrap_err()
-        .to_string();
-    let aside = desk
-        .downloads
-        .join(format!("rejected-{}-file.tar", &sha256(&wrong)[..16]));
+    let text = desk.fetch(&[server.url("file.tar")], &file).unwrap_err().to_string();
+    let aside = desk.downloads.join(format!("rejected-{}-file.tar", &sha256(&wrong)[..16]));
     let lines = Vec::from_iter(text.lines());
-    assert_eq!(
-        lines[0],
-        "failed to fetch `file.tar`: none of its sources worked (1 tried)"
-    );
-    assert_eq!(
-        lines[1],
-        format!(
-            "  {}: wrong hash, kept as `{aside}`",
-            server.url("file.tar")
-        )
-    );
+    assert_eq!(lines[0], "failed to fetch `file.tar`: none of its sources worked (1 tried)");
+    assert_eq!(lines[1], format!("  {}: wrong hash, kept as `{aside}`", server.url("file.tar")));
     assert_eq!(lines[2], format!("    Expected: {}", sha256(&file)));
     assert_eq!(lines[3], format!("    Computed: {}", sha256(&wrong)));
     assert_eq!(
@@ -369,23 +264,17 @@ fn a_wrong_hash_is_told_with_both_values_and_kept_aside() {
 fn a_cut_body_is_resumed_where_it_ended() {
     let (desk, file) = (Desk::new(), content(1));
     let sent = file.clone();
-    let server = Server::start(move |number, request| {
-        if number == 0 {
-            cut(&sent, "\"1\"", HALF)
-        } else {
-            honest(&sent, "\"1\"", request)
-        }
-    });
+    let server = Server::start(
+        move |number, request| {
+            if number == 0 { cut(&sent, "\"1\"", HALF) } else { honest(&sent, "\"1\"", request) }
+        },
+    );
     desk.fetch(&[server.url("file.tar")], &file).unwrap();
     desk.check_out(&file);
     assert_eq!(server.n_served(), [HALF, SIZE - HALF]);
     assert_eq!(
         server.requests()[1],
-        Request {
-            path: "/file.tar".into(),
-            start: Some(HALF),
-            if_range: Some("\"1\"".into())
-        }
+        Request { path: "/file.tar".into(), start: Some(HALF), if_range: Some("\"1\"".into()) }
     );
 }
 
@@ -410,30 +299,21 @@ fn the_next_run_goes_on_where_the_last_one_was_cut() {
 fn a_weak_tag_is_not_used_to_resume() {
     let (desk, file) = (Desk::new(), content(1));
     let sent = file.clone();
-    let server = Server::start(move |number, request| {
-        if number == 0 {
-            cut(&sent, "W/\"1\"", HALF)
-        } else {
-            honest(&sent, "", request)
-        }
-    });
+    let server = Server::start(
+        move |number, request| {
+            if number == 0 { cut(&sent, "W/\"1\"", HALF) } else { honest(&sent, "", request) }
+        },
+    );
     desk.fetch(&[server.url("file.tar")], &file).unwrap();
     desk.check_out(&file);
-    assert_eq!(
-        (
-            server.requests()[1].start,
-            server.requests()[1].if_range.clone()
-        ),
-        (Some(HALF), None)
-    );
+    assert_eq!((server.requests()[1].start, server.requests()[1].if_range.clone()), (Some(HALF), None));
 }
 
 #[test]
 fn a_server_that_ignores_ranges_starts_over() {
     let (desk, file) = (Desk::new(), content(1));
     let sent = file.clone();
-    let server =
-        Server::start(move |number, _| cut(&sent, "\"1\"", if number == 0 { HALF } else { SIZE }));
+    let server = Server::start(move |number, _| cut(&sent, "\"1\"", if number == 0 { HALF } else { SIZE }));
     desk.fetch(&[server.url("file.tar")], &file).unwrap();
     desk.check_out(&file);
     assert_eq!(server.n_served(), [HALF, SIZE]);
@@ -445,10 +325,7 @@ fn a_server_that_always_cuts_at_the_same_place_is_left() {
     let sent = file.clone();
     let server = Server::start(move |_, _| cut(&sent, "\"1\"", HALF));
     let why = tries(desk.fetch(&[server.url("file.tar")], &file).unwrap_err());
-    assert_eq!(
-        why[0].why,
-        format!("the connection was cut, after {HALF} bytes")
-    );
+    assert_eq!(why[0].why, format!("the connection was cut, after {HALF} bytes"));
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -456,13 +333,11 @@ fn a_server_that_always_cuts_at_the_same_place_is_left() {
 fn a_file_that_changed_meanwhile_is_fetched_whole() {
     let (desk, old, new) = (Desk::new(), content(1), content(2));
     let sent = new.clone();
-    let server = Server::start(move |number, request| {
-        if number == 0 {
-            cut(&old, "\"1\"", HALF)
-        } else {
-            honest(&sent, "\"2\"", request)
-        }
-    });
+    let server = Server::start(
+        move |number, request| {
+            if number == 0 { cut(&old, "\"1\"", HALF) } else { honest(&sent, "\"2\"", request) }
+        },
+    );
     desk.fetch(&[server.url("file.tar")], &new).unwrap();
     desk.check_out(&new);
     assert_eq!(server.n_served(), [HALF, SIZE]);
@@ -484,15 +359,7 @@ fn a_range_that_was_not_asked_for_is_refused() {
     let (desk, file) = (Desk::new(), content(1));
     let sent = file.clone();
     let server = Server::start(move |_, _| {
-        honest(
-            &sent,
-            "\"1\"",
-            &Request {
-                path: String::new(),
-                start: Some(7),
-                if_range: None,
-            },
-        )
+        honest(&sent, "\"1\"", &Request { path: String::new(), start: Some(7), if_range: None })
     });
     let why = tries(desk.fetch(&[server.url("file.tar")], &file).unwrap_err());
     assert_eq!(why[0].why, "it sent another range than was asked for");
@@ -523,47 +390,18 @@ fn a_stalled_source_is_left_for_the_next() {
     let (desk, file) = (Desk::new(), content(1));
     let (part, rest) = (file.clone(), file.clone());
     let stalling = Server::start(move |number, _| match number {
-        0 => Reply {
-            stalls: true,
-            ..cut(&part, "\"1\"", HALF)
-        },
-        _ => Reply {
-            head: String::new(),
-            body: vec![],
-            stalls: true,
-        },
+        0 => Reply { stalls: true, ..cut(&part, "\"1\"", HALF) },
+        _ => Reply { head: String::new(), body: vec![], stalls: true },
     });
     let good = Server::start(move |_, request| honest(&rest, "\"9\"", request));
-    let limits = Limits {
-        stall: Duration::from_millis(300),
-        ..LIMITS
-    };
+    let limits = Limits { stall: Duration::from_millis(300), ..LIMITS };
     let started = Instant::now();
-    let fetched = desk
-        .fetch_within(
-            &[stalling.url("file.tar"), good.url("file.tar")],
-            &file,
-            &limits,
-        )
-        .unwrap();
+    let fetched = desk.fetch_within(&[stalling.url("file.tar"), good.url("file.tar")], &file, &limits).unwrap();
     assert!(started.elapsed() < Duration::from_secs(15));
     desk.check_out(&file);
-    assert_eq!(
-        fetched.failed,
-        [Try {
-            url: stalling.url("file.tar"),
-            why: "nothing came for 300ms".into()
-        }]
-    );
+    assert_eq!(fetched.failed, [Try { url: stalling.url("file.tar"), why: "nothing came for 300ms".into() }]);
     // The other source has no such ETag, so none is sent to it; but it goes on with what is there.
-    assert_eq!(
-        good.requests(),
-        [Request {
-            path: "/file.tar".into(),
-            start: Some(HALF),
-            if_range: None
-        }]
-    );
+    assert_eq!(good.requests(), [Request { path: "/file.tar".into(), start: Some(HALF), if_range: None }]);
 }
 
 #[test]
@@ -583,38 +421,28 @@ fn when_all_sources_fail_each_is_listed_with_its_reason() {
     let (desk, file) = (Desk::new(), content(1));
     let server = Server::start(|_, _| status("404 Not Found"));
     let (missing, refused) = (server.url("file.tar"), refused_url());
-    let note = Try {
-        url: "debian:pool/x/file.tar".into(),
-        why: "no apt".into(),
-    };
+    let note = Try { url: "debian:pool/x/file.tar".into(), why: "no apt".into() };
     let text = desk.failure(&[missing.clone(), refused.clone()], note, &file);
     let lines = Vec::from_iter(text.lines());
-    assert_eq!(
-        lines[0],
-        "failed to fetch `file.tar`: none of its sources worked (3 tried)"
-    );
+    assert_eq!(lines[0], "failed to fetch `file.tar`: none of its sources worked (3 tried)");
     assert_eq!(lines[1], "  debian:pool/x/file.tar: no apt");
     assert_eq!(lines[2], format!("  {missing}: http status 404 Not Found"));
-    assert_eq!(
-        lines[3],
-        format!("  {refused}: connection refused (os error 111)")
-    );
-    assert!(
-        lines[4].starts_with("hint: check the network, or put the file into vendor/file.tar"),
-        "{text}"
-    );
+    assert_eq!(lines[3], format!("  {refused}: connection refused (os error 111)"));
+    assert!(lines[4].starts_with("hint: check the network, or put the file into vendor/file.tar"), "{text}");
     assert_eq!(lines.len(), 5);
     assert!(!desk.out.exists());
 }
 
 #[test]
 fn without_candidates_the_notes_name_the_file() {
-    let note = Try {
-        url: "debian:pool/x/y.deb".into(),
-        why: "no apt".into(),
-    };
+    let note = Try { url: "debian:pool/x/y.deb".into(), why: "no apt".into() };
     let text = Desk::new().failure(&[], note, b"");
-    assert!(text.starts_with("failed to fetch `y.deb`: none of its sources worked (1 tried)\n  debian:pool/x/y.deb: no apt\n"), "{text}");
+    assert!(
+        text.starts_with(
+            "failed to fetch `y.deb`: none of its sources worked (1 tried)\n  debian:pool/x/y.deb: no apt\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -623,16 +451,8 @@ fn the_second_source_makes_up_for_a_bad_first() {
     let sent = file.clone();
     let bad = Server::start(|_, _| whole(&content(2)));
     let good = Server::start(move |_, request| honest(&sent, "\"1\"", request));
-    let fetched = desk
-        .fetch(
-            &[refused_url(), bad.url("file.tar"), good.url("file.tar")],
-            &file,
-        )
-        .unwrap();
-    assert_eq!(
-        (fetched.url, fetched.failed.len()),
-        (good.url("file.tar"), 2)
-    );
+    let fetched = desk.fetch(&[refused_url(), bad.url("file.tar"), good.url("file.tar")], &file).unwrap();
+    assert_eq!((fetched.url, fetched.failed.len()), (good.url("file.tar"), 2));
     desk.check_out(&file);
     assert_eq!(good.n_served(), [SIZE]);
 }
@@ -642,14 +462,8 @@ fn a_source_without_an_end_is_stopped() {
     let (desk, file) = (Desk::new(), content(1));
     let sent = file.clone();
     let server = Server::start(move |_, _| whole(&sent));
-    let limits = Limits {
-        size: HALF as u64,
-        ..LIMITS
-    };
-    let why = tries(
-        desk.fetch_within(&[server.url("file.tar")], &file, &limits)
-            .unwrap_err(),
-    );
+    let limits = Limits { size: HALF as u64, ..LIMITS };
+    let why = tries(desk.fetch_within(&[server.url("file.tar")], &file, &limits).unwrap_err());
     assert_eq!(why[0].why, format!("it sent more than {HALF} bytes"));
     assert_eq!(fs::metadata(desk.part(&file)).unwrap().len(), 0);
 }
@@ -699,19 +513,8 @@ fn two_threads_that_want_the_same_file_take_turns() {
 fn a_hash_that_is_none_is_refused_before_it_names_a_file() {
     let desk = Desk::new();
     for sha256 in ["../../x", "", &"A".repeat(64)] {
-        let candidate = Candidate {
-            url: "http://h/x".into(),
-            sha256: sha256.into(),
-        };
-        let error = fetch::fetch(
-            &[candidate],
-            &[],
-            &desk.downloads,
-            &desk.out,
-            &|_, _, _| {},
-            &LIMITS,
-        )
-        .unwrap_err();
+        let candidate = Candidate { url: "http://h/x".into(), sha256: sha256.into() };
+        let error = fetch::fetch(&[candidate], &[], &desk.downloads, &desk.out, &|_, _, _| {}, &LIMITS).unwrap_err();
         assert!(matches!(error, FetchError::BadHash { .. }), "{error}");
     }
     assert!(!desk.downloads.exists());
@@ -722,10 +525,7 @@ fn a_folder_that_cannot_be_written_is_no_fault_of_the_source() {
     let (desk, file) = (Desk::new(), content(1));
     fs::write(&desk.downloads, "in the way").unwrap();
     let error = desk.fetch(&[refused_url()], &file).unwrap_err();
-    assert!(
-        matches!(&error, FetchError::Disk { path, .. } if *path == desk.downloads),
-        "{error}"
-    );
+    assert!(matches!(&error, FetchError::Disk { path, .. } if *path == desk.downloads), "{error}");
 }
 
 fn source(url: &str, file: &[u8]) -> (String, String) {
@@ -738,21 +538,13 @@ fn a_local_copy_is_taken_by_hash_or_by_name_and_only_if_it_is_right() {
     let sources = [source("debian:pool/f/file.tar", &file)];
     let folder = &desk.downloads;
     fs::create_dir_all(folder).unwrap();
-    assert_eq!(
-        fetch::local_copy(folder, &sources, &desk.out).unwrap(),
-        None
-    );
+    assert_eq!(fetch::local_copy(folder, &sources, &desk.out).unwrap(), None);
     for name in [sha256(&file), "file.tar".to_owned()] {
         let path = folder.join(name);
         fs::write(&path, &file).unwrap();
         assert_eq!(fetch::find_local(folder, &sources).as_ref(), Some(&path));
-        let found = fetch::local_copy(folder, &sources, &desk.out)
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (found.url, found.sha256, found.size),
-            (path.to_string(), sha256(&file), SIZE as u64)
-        );
+        let found = fetch::local_copy(folder, &sources, &desk.out).unwrap().unwrap();
+        assert_eq!((found.url, found.sha256, found.size), (path.to_string(), sha256(&file), SIZE as u64));
         assert!(fs::read(&desk.out).unwrap() == file);
         fs::remove_file(&desk.out).unwrap();
         fs::remove_file(&path).unwrap();
@@ -767,28 +559,16 @@ fn a_local_copy_with_a_wrong_hash_is_told_unless_another_is_right() {
     fs::create_dir_all(folder).unwrap();
     fs::write(&wrong, content(2)).unwrap();
     assert_eq!(fetch::find_local(folder, &sources), None);
-    let text = fetch::local_copy(folder, &sources, &desk.out)
-        .unwrap_err()
-        .to_string();
+    let text = fetch::local_copy(folder, &sources, &desk.out).unwrap_err().to_string();
     let (expected, computed) = (sha256(&file), sha256(&content(2)));
-    let begin = format!(
-        "failed to use `{wrong}`: wrong hash\n  Expected: {expected}\n  Computed: {computed}\nhint: "
-    );
+    let begin = format!("failed to use `{wrong}`: wrong hash\n  Expected: {expected}\n  Computed: {computed}\nhint: ");
     assert!(text.starts_with(&begin), "{text}");
-    assert_eq!(
-        fs::read_dir(desk.out.parent().unwrap()).unwrap().count(),
-        1,
-        "scraps"
-    );
+    assert_eq!(fs::read_dir(desk.out.parent().unwrap()).unwrap().count(), 1, "scraps");
 
     for name in [expected, "zz.tar".to_owned()] {
         fs::write(folder.join(&name), &file).unwrap();
         let sources = [sources[0].clone(), source("https://h/zz.tar", &file)];
-        assert!(
-            fetch::local_copy(folder, &sources, &desk.out)
-                .unwrap()
-                .is_some()
-        );
+        assert!(fetch::local_copy(folder, &sources, &desk.out).unwrap().is_some());
         fs::remove_file(folder.join(&name)).unwrap();
     }
 }
@@ -798,29 +578,14 @@ fn a_local_copy_with_a_wrong_hash_is_told_unless_another_is_right() {
 fn sources_become_candidates_in_order_or_notes() {
     let urls = ["https://a/b", "debian:pool/main/x", "ftp://c", "http://d"];
     let (found, notes) = fetch::expand(&urls.map(|url| source(url, b"")));
-    let of = |url: &str| Candidate {
-        url: url.to_owned(),
-        sha256: sha256(b""),
-    };
-    assert_eq!(
-        (&found[0], &found[found.len() - 1]),
-        (&of("https://a/b"), &of("http://d"))
-    );
+    let of = |url: &str| Candidate { url: url.to_owned(), sha256: sha256(b"") };
+    assert_eq!((&found[0], &found[found.len() - 1]), (&of("https://a/b"), &of("http://d")));
     match fetch::expand_debian("pool/main/x") {
         Ok(urls) => {
-            assert!(
-                urls.iter()
-                    .all(|url| url.starts_with("http") && url.ends_with("/pool/main/x"))
-            );
+            assert!(urls.iter().all(|url| url.starts_with("http") && url.ends_with("/pool/main/x")));
             assert_eq!((found.len(), notes.len()), (urls.len() + 2, 1));
         }
-        Err(why) => assert_eq!(
-            notes[0],
-            Try {
-                url: "debian:pool/main/x".into(),
-                why
-            }
-        ),
+        Err(why) => assert_eq!(notes[0], Try { url: "debian:pool/main/x".into(), why }),
     }
     assert_eq!(notes.last().unwrap().url, "ftp://c");
 }

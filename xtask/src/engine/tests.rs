@@ -200,7 +200,14 @@ fn offline_lists_everything_that_is_missing_and_runs_nothing() {
     let bench = Bench::new();
     let fetch = |name: &str| Text { network: Some(format!("the file {name}")), ..text(name) };
     let (one, two, plain) = (fetch("one"), fetch("two"), text("plain"));
-    let steps = || vec![step("one", &one, &[]), step("two", &two, &[]), step("plain", &plain, &[]), step("all", &text("all"), &["one", "two", "plain"])];
+    let steps = || {
+        vec![
+            step("one", &one, &[]),
+            step("two", &two, &[]),
+            step("plain", &plain, &[]),
+            step("all", &text("all"), &["one", "two", "plain"]),
+        ]
+    };
     let error = bench.build_as(true, steps(), "all").unwrap_err().to_string();
     assert!(error.contains("the file one\n  the file two") && error.contains("2 of the inputs"), "{error}");
     assert_eq!(runs(&plain), 0);

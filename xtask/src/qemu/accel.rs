@@ -57,9 +57,7 @@ impl FromStr for Choice {
             "auto" => Ok(Self::Auto),
             "kvm" => Ok(Self::Only(Accelerator::Kvm)),
             "tcg" => Ok(Self::Only(Accelerator::Tcg)),
-            _ => Err(format!(
-                "unknown accelerator `{text}`\nhint: one of auto, kvm, tcg"
-            )),
+            _ => Err(format!("unknown accelerator `{text}`\nhint: one of auto, kvm, tcg")),
         }
     }
 }
@@ -68,10 +66,7 @@ impl FromStr for Choice {
 #[derive(Debug, thiserror::Error)]
 pub enum KvmError {
     /// The device is missing or may not be opened.
-    #[error(
-        "failed to use KVM: cannot open `/dev/kvm` for reading and writing: {cause}\nhint: {}",
-        device_hint(cause)
-    )]
+    #[error("failed to use KVM: cannot open `/dev/kvm` for reading and writing: {cause}\nhint: {}", device_hint(cause))]
     Device {
         /// What `open` said.
         cause: io::Error,
@@ -100,17 +95,10 @@ pub struct Selected {
 
 /// Decides what the machine runs with. `qemu` is the QEMU that shall run it.
 pub fn select(choice: Choice, qemu: &str) -> Result<Selected, KvmError> {
-    let selected = |accelerator, kvm_error| {
-        Ok(Selected {
-            accelerator,
-            kvm_error,
-        })
-    };
+    let selected = |accelerator, kvm_error| Ok(Selected { accelerator, kvm_error });
     match choice {
         Choice::Only(Accelerator::Tcg) => selected(Accelerator::Tcg, None),
-        Choice::Only(Accelerator::Kvm) => {
-            check_kvm(qemu).and_then(|()| selected(Accelerator::Kvm, None))
-        }
+        Choice::Only(Accelerator::Kvm) => check_kvm(qemu).and_then(|()| selected(Accelerator::Kvm, None)),
         Choice::Auto => match check_kvm(qemu) {
             Ok(()) => selected(Accelerator::Kvm, None),
             Err(error) => selected(Accelerator::Tcg, Some(error)),
@@ -147,13 +135,8 @@ fn device_hint(cause: &io::Error) -> &'static str {
 
 /// Whether the text of `/proc/cpuinfo` names Intel's (`vmx`) or AMD's (`svm`) virtualization.
 fn has_virtualization(cpuinfo: &str) -> bool {
-    let flags = cpuinfo
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(key, _)| key.trim() == "flags");
-    flags
-        .flat_map(|(_, words)| words.split_whitespace())
-        .any(|word| word == "vmx" || word == "svm")
+    let flags = cpuinfo.lines().filter_map(|line| line.split_once(':')).filter(|(key, _)| key.trim() == "flags");
+    flags.flat_map(|(_, words)| words.split_whitespace()).any(|word| word == "vmx" || word == "svm")
 }
 
 /// Runs a guest that only tells QEMU to exit; the error says what happened instead.
@@ -164,11 +147,7 @@ fn probe(qemu: &str, accelerator: Accelerator) -> Result<(), String> {
     let mut process = Process::spawn(&argv, Some(guest.into())).map_err(text)?;
     let (_input, _output, errors) = process.take_streams();
     let ended = wait_until(&process, PROBE_SECONDS).map_err(text)?;
-    let exit = if ended {
-        Some(process.wait().map_err(text)?)
-    } else {
-        None
-    };
+    let exit = if ended { Some(process.wait().map_err(text)?) } else { None };
     drop(process);
     let mut tail = Tail::new();
     if let Some(mut errors) = errors {
@@ -181,35 +160,14 @@ fn probe(qemu: &str, accelerator: Accelerator) -> Result<(), String> {
 
 fn probe_argv(qemu: &str, accelerator: Accelerator, kernel: &str) -> Vec<String> {
     let machine = format!("pc,accel={accelerator}");
-    let words = [
-        qemu,
-        "-nodefaults",
-        "-no-user-config",
-        "-no-reboot",
-        "-display",
-        "none",
-        "-machine",
-        &machine,
-        "-m",
-        "16",
-    ];
-    let device = [
-        "-device",
-        "isa-debug-exit,iobase=0xf4,iosize=1",
-        "-kernel",
-        kernel,
-    ];
-    words
-        .iter()
-        .chain(&device)
-        .map(|word| (*word).to_owned())
-        .collect()
+    let words =
+        [qemu, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", &machine, "-m", "16"];
+    let device = ["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel", kernel];
+    words.iter().chain(&device).map(|word| (*word).to_owned()).collect()
 }
 
 fn judge_probe(exit: Option<QemuExit>, errors: &[String]) -> Result<(), String> {
-    let said = errors
-        .first()
-        .map_or(String::new(), |line| format!(": {line}"));
+    let said = errors.first().map_or(String::new(), |line| format!(": {line}"));
     match exit {
         Some(QemuExit::Status(status)) if status == i32::from(PROBE_VALUE) * 2 + 1 => Ok(()),
         Some(QemuExit::Status(status)) => Err(format!("QEMU exited with status {status}{said}")),
@@ -220,10 +178,7 @@ fn judge_probe(exit: Option<QemuExit>, errors: &[String]) -> Result<(), String> 
 
 /// Whether the process ends within so many seconds.
 fn wait_until(process: &Process, seconds: i64) -> io::Result<bool> {
-    let timeout = Timespec {
-        tv_sec: seconds,
-        tv_nsec: 0,
-    };
+    let timeout = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let event = process.exit_event();
     let n_ready = poll(&mut [PollFd::new(&event, PollFlags::IN)], Some(&timeout))?;
     Ok(n_ready > 0)
@@ -245,21 +200,8 @@ pub(super) fn multiboot(code: &[u8]) -> Vec<u8> {
     const HEADER_BYTES: u32 = 32;
     let checksum = 0u32.wrapping_sub(MAGIC.wrapping_add(ADDRESSES_GIVEN));
     // The ends of data and bss are 0: load the whole file, and no bss.
-    let header = [
-        MAGIC,
-        ADDRESSES_GIVEN,
-        checksum,
-        LOAD_ADDRESS,
-        LOAD_ADDRESS,
-        0,
-        0,
-        LOAD_ADDRESS + HEADER_BYTES,
-    ];
-    header
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .chain(code.iter().copied())
-        .collect()
+    let header = [MAGIC, ADDRESSES_GIVEN, checksum, LOAD_ADDRESS, LOAD_ADDRESS, 0, 0, LOAD_ADDRESS + HEADER_BYTES];
+    header.iter().flat_map(|word| word.to_le_bytes()).chain(code.iter().copied()).collect()
 }
 
 /// Machine code: `mov al, value; out 0xf4, al; hlt`, then a jump back to the `hlt`.
@@ -279,10 +221,7 @@ mod tests {
     fn virtualization_is_a_whole_word_among_the_flags() {
         check("processor\t: 0\nflags\t\t: fpu vmx sse\n", true);
         check("flags\t\t: fpu svm\n", true);
-        check(
-            "flags\t\t: fpu svm_lock avmx\nmodel name : vmx svm\nvmx flags\t: vnmi\n",
-            false,
-        );
+        check("flags\t\t: fpu svm_lock avmx\nmodel name : vmx svm\nvmx flags\t: vnmi\n", false);
         check("", false);
     }
 
@@ -291,10 +230,7 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Choice::Auto));
         assert_eq!("kvm".parse(), Ok(Choice::Only(Accelerator::Kvm)));
         assert_eq!("tcg".parse(), Ok(Choice::Only(Accelerator::Tcg)));
-        assert_eq!(
-            "xen".parse::<Choice>(),
-            Err("unknown accelerator `xen`\nhint: one of auto, kvm, tcg".to_owned())
-        );
+        assert_eq!("xen".parse::<Choice>(), Err("unknown accelerator `xen`\nhint: one of auto, kvm, tcg".to_owned()));
     }
 
     #[test]
@@ -306,50 +242,28 @@ mod tests {
     fn auto_always_finds_an_accelerator_that_runs_the_guest() {
         let selected = select(Choice::Auto, crate::qemu::QEMU).expect("auto never fails");
         probe(crate::qemu::QEMU, selected.accelerator).expect("the guest exits by the device");
-        assert_eq!(
-            selected.accelerator == Accelerator::Tcg,
-            selected.kvm_error.is_some()
-        );
+        assert_eq!(selected.accelerator == Accelerator::Tcg, selected.kvm_error.is_some());
     }
 
     #[test]
     fn each_way_to_fail_is_told_with_a_hint() {
-        let missing = check_device(Path::new("/no/such/kvm"))
-            .expect_err("it is missing")
-            .to_string();
-        assert!(
-            missing.contains("`/dev/kvm`") && missing.contains("hint: load the module"),
-            "{missing}"
-        );
-        assert!(
-            KvmError::Processor
-                .to_string()
-                .contains("neither `vmx` nor `svm`\nhint: ")
-        );
+        let missing = check_device(Path::new("/no/such/kvm")).expect_err("it is missing").to_string();
+        assert!(missing.contains("`/dev/kvm`") && missing.contains("hint: load the module"), "{missing}");
+        assert!(KvmError::Processor.to_string().contains("neither `vmx` nor `svm`\nhint: "));
         let cause = probe("/no/such/qemu", Accelerator::Kvm).expect_err("no such QEMU");
         assert!(cause.contains("No such file"), "{cause}");
-        assert!(
-            KvmError::Guest { cause }
-                .to_string()
-                .contains("a test guest did not run: No such file")
-        );
+        assert!(KvmError::Guest { cause }.to_string().contains("a test guest did not run: No such file"));
     }
 
     #[test]
     fn the_probe_is_judged_by_its_exit_status() {
         let errors = ["KVM internal error. Suberror: 1".to_owned()];
         assert_eq!(judge_probe(Some(QemuExit::Status(33)), &[]), Ok(()));
-        assert_eq!(
-            judge_probe(Some(QemuExit::Status(0)), &[]),
-            Err("QEMU exited with status 0".to_owned())
-        );
+        assert_eq!(judge_probe(Some(QemuExit::Status(0)), &[]), Err("QEMU exited with status 0".to_owned()));
         assert_eq!(
             judge_probe(Some(QemuExit::Signal(6)), &errors),
             Err("QEMU was killed by signal 6: KVM internal error. Suberror: 1".to_owned())
         );
-        assert_eq!(
-            judge_probe(None, &[]),
-            Err("it was not done after 3 s".to_owned())
-        );
+        assert_eq!(judge_probe(None, &[]), Err("it was not done after 3 s".to_owned()));
     }
 }

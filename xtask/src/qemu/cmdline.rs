@@ -54,19 +54,11 @@ impl fmt::Display for Problem {
             Self::Character { argument, what } => {
                 write!(f, "the argument `{}` holds {what}", argument.escape_debug())
             }
-            Self::Dashes => write!(
-                f,
-                "the argument `--` would end the list: the kernel drops it and what follows"
-            ),
-            Self::KernelPart { part, what } => write!(
-                f,
-                "the kernel's part `{}` holds {what}",
-                part.escape_debug()
-            ),
-            Self::TooMany { n_arguments } => write!(
-                f,
-                "{n_arguments} arguments, the kernel takes at most {MAX_ARGUMENTS}"
-            ),
+            Self::Dashes => write!(f, "the argument `--` would end the list: the kernel drops it and what follows"),
+            Self::KernelPart { part, what } => write!(f, "the kernel's part `{}` holds {what}", part.escape_debug()),
+            Self::TooMany { n_arguments } => {
+                write!(f, "{n_arguments} arguments, the kernel takes at most {MAX_ARGUMENTS}")
+            }
             Self::TooLong { n_bytes } => {
                 write!(f, "{n_bytes} bytes, the kernel takes at most {MAX_BYTES}")
             }
@@ -91,15 +83,9 @@ pub struct CommandLineError {
 /// x86's earliest code searches the whole line, so a program's argument such as `nokaslr` acts
 /// on the kernel too.
 pub fn command_line(kernel: &[&str], arguments: &[String]) -> Result<String, CommandLineError> {
-    let mut problems: Vec<Problem> = kernel
-        .iter()
-        .filter_map(|part| kernel_problem(part))
-        .collect();
-    let mut words: Vec<String> = kernel
-        .iter()
-        .map(|part| part.trim().to_owned())
-        .filter(|part| !part.is_empty())
-        .collect();
+    let mut problems: Vec<Problem> = kernel.iter().filter_map(|part| kernel_problem(part)).collect();
+    let mut words: Vec<String> =
+        kernel.iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect();
     if !arguments.is_empty() {
         words.push("--".to_owned());
     }
@@ -111,11 +97,7 @@ pub fn command_line(kernel: &[&str], arguments: &[String]) -> Result<String, Com
     }
     let line = words.join(" ");
     problems.extend(size_problems(arguments.len(), line.len()));
-    if problems.is_empty() {
-        Ok(line)
-    } else {
-        Err(CommandLineError { problems })
-    }
+    if problems.is_empty() { Ok(line) } else { Err(CommandLineError { problems }) }
 }
 
 /// Writes one argument in the kernel's syntax: in double quotes where it would be split.
@@ -124,17 +106,10 @@ pub fn quote_word(argument: &str) -> Result<String, Problem> {
         return Err(Problem::Dashes);
     }
     if let Some(what) = argument.chars().find_map(inexpressible) {
-        return Err(Problem::Character {
-            argument: argument.to_owned(),
-            what,
-        });
+        return Err(Problem::Character { argument: argument.to_owned(), what });
     }
     let needs_quotes = argument.is_empty() || argument.bytes().any(splits_words);
-    Ok(if needs_quotes {
-        format!("\"{argument}\"")
-    } else {
-        argument.to_owned()
-    })
+    Ok(if needs_quotes { format!("\"{argument}\"") } else { argument.to_owned() })
 }
 
 /// What the kernel takes for a space. It thinks in Latin-1, where 0xa0 is one: a part of `à` in UTF-8.
@@ -152,32 +127,16 @@ fn inexpressible(character: char) -> Option<&'static str> {
 }
 
 fn kernel_problem(part: &str) -> Option<Problem> {
-    let problem = |what| {
-        Some(Problem::KernelPart {
-            part: part.to_owned(),
-            what,
-        })
-    };
+    let problem = |what| Some(Problem::KernelPart { part: part.to_owned(), what });
     if part.matches('"').count() % 2 == 1 {
         return problem("a double quote without its partner");
     }
-    if let Some(what) = part
-        .chars()
-        .filter(|character| *character != '"')
-        .find_map(inexpressible)
-    {
+    if let Some(what) = part.chars().filter(|character| *character != '"').find_map(inexpressible) {
         return problem(what);
     }
     // The even pieces are outside quotes.
-    let has_dashes = part
-        .split('"')
-        .step_by(2)
-        .any(|piece| piece.split_whitespace().any(|word| word == "--"));
-    if has_dashes {
-        problem("`--`; the program's arguments are given apart")
-    } else {
-        None
-    }
+    let has_dashes = part.split('"').step_by(2).any(|piece| piece.split_whitespace().any(|word| word == "--"));
+    if has_dashes { problem("`--`; the program's arguments are given apart") } else { None }
 }
 
 fn size_problems(n_arguments: usize, n_bytes: usize) -> Vec<Problem> {
@@ -192,10 +151,7 @@ fn size_problems(n_arguments: usize, n_bytes: usize) -> Vec<Problem> {
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("\n  {problem}"))
-        .collect()
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 #[cfg(test)]
@@ -208,28 +164,14 @@ mod tests {
 
     fn check(kernel: &[&str], arguments: &[&str], expect: Result<&str, &[&str]>) {
         let actual = command_line(kernel, &strings(arguments));
-        let actual = actual.map_err(|error| {
-            error
-                .problems
-                .iter()
-                .map(Problem::to_string)
-                .collect::<Vec<_>>()
-        });
+        let actual = actual.map_err(|error| error.problems.iter().map(Problem::to_string).collect::<Vec<_>>());
         assert_eq!(actual, expect.map(str::to_owned).map_err(strings));
     }
 
     #[test]
     fn arguments_follow_two_dashes() {
-        check(
-            &["console=ttyS0", "", PANIC_WORD],
-            &[],
-            Ok("console=ttyS0 panic=-1"),
-        );
-        check(
-            &["console=ttyS0 "],
-            &["--verbose", "x=1"],
-            Ok("console=ttyS0 -- --verbose x=1"),
-        );
+        check(&["console=ttyS0", "", PANIC_WORD], &[], Ok("console=ttyS0 panic=-1"));
+        check(&["console=ttyS0 "], &["--verbose", "x=1"], Ok("console=ttyS0 -- --verbose x=1"));
         check(&[], &["a"], Ok("-- a"));
     }
 
@@ -254,52 +196,29 @@ mod tests {
 
     #[test]
     fn the_kernels_part_is_checked_as_well() {
-        check(
-            &["dyndbg=\"file a.c +p\" quiet"],
-            &[],
-            Ok("dyndbg=\"file a.c +p\" quiet"),
-        );
+        check(&["dyndbg=\"file a.c +p\" quiet"], &[], Ok("dyndbg=\"file a.c +p\" quiet"));
         check(&["x=\"a -- b\""], &[], Ok("x=\"a -- b\""));
         check(
             &["quiet -- x"],
             &[],
-            Err(&[
-                "the kernel's part `quiet -- x` holds `--`; the program's arguments are given apart",
-            ]),
+            Err(&["the kernel's part `quiet -- x` holds `--`; the program's arguments are given apart"]),
         );
-        check(
-            &["x=\"a"],
-            &[],
-            Err(&["the kernel's part `x=\\\"a` holds a double quote without its partner"]),
-        );
+        check(&["x=\"a"], &[], Err(&["the kernel's part `x=\\\"a` holds a double quote without its partner"]));
     }
 
     #[test]
     fn both_limits_hold_to_the_last_one() {
         let fits = "x".repeat(MAX_BYTES);
         check(&[&fits], &[], Ok(&fits));
-        check(
-            &[&fits, "y"],
-            &[],
-            Err(&["2049 bytes, the kernel takes at most 2047"]),
-        );
+        check(&[&fits, "y"], &[], Err(&["2049 bytes, the kernel takes at most 2047"]));
         assert!(command_line(&[], &vec!["a".to_owned(); 32]).is_ok());
-        check(
-            &[],
-            &["a"; 33],
-            Err(&["33 arguments, the kernel takes at most 32"]),
-        );
+        check(&[], &["a"; 33], Err(&["33 arguments, the kernel takes at most 32"]));
     }
 
     #[test]
     fn the_error_names_what_to_do() {
-        let error = command_line(&[], &strings(&["--"]))
-            .expect_err("`--` cannot be said")
-            .to_string();
-        assert!(
-            error.starts_with("failed to write the kernel command line:\n  the argument `--`"),
-            "{error}"
-        );
+        let error = command_line(&[], &strings(&["--"])).expect_err("`--` cannot be said").to_string();
+        assert!(error.starts_with("failed to write the kernel command line:\n  the argument `--`"), "{error}");
         assert!(error.contains("\nhint: "), "{error}");
     }
 }

@@ -83,21 +83,12 @@ impl Ending {
         let sentence = match self {
             Self::Found { .. } | Self::Stopped | Self::Exited { status: 0 } => return None,
             Self::Exited { status } => format!("the program exited with status {status}"),
-            Self::Killed { signal } => format!(
-                "the program was killed by {}",
-                signal_text((*signal).into())
-            ),
-            Self::StoppedWithoutReport { silent: true } => {
-                "the machine stopped before it printed anything".to_owned()
-            }
-            Self::StoppedWithoutReport { silent: false } => {
-                "the machine stopped without a report from init".to_owned()
-            }
+            Self::Killed { signal } => format!("the program was killed by {}", signal_text((*signal).into())),
+            Self::StoppedWithoutReport { silent: true } => "the machine stopped before it printed anything".to_owned(),
+            Self::StoppedWithoutReport { silent: false } => "the machine stopped without a report from init".to_owned(),
             Self::NotFound { text } => format!("the machine ended before `{text}` was seen"),
             Self::Panicked { panic } => format!("kernel panic: {}", panic.explanation),
-            Self::Deadline {
-                seconds, awaited, ..
-            } => deadline_sentence(*seconds, awaited.as_deref()),
+            Self::Deadline { seconds, awaited, .. } => deadline_sentence(*seconds, awaited.as_deref()),
             Self::Interrupted { signal } => {
                 format!("interrupted by {}", signal_text((*signal).into()))
             }
@@ -111,9 +102,7 @@ impl Ending {
             Self::Panicked { panic } => panic.hint.as_deref(),
             Self::HostFailed { hint, .. } => hint.as_deref(),
             Self::StoppedWithoutReport { silent: true } | Self::Deadline { silent: true, .. } => {
-                Some(
-                    "the kernel's command line needs `console=ttyS0`, and the machine enough memory (`-m MB`)",
-                )
+                Some("the kernel's command line needs `console=ttyS0`, and the machine enough memory (`-m MB`)")
             }
             _ => None,
         }
@@ -211,101 +200,51 @@ mod tests {
 
     #[test]
     fn a_run_as_it_was_asked_needs_no_words() {
-        check(
-            Ending::Found {
-                text: "x".to_owned(),
-            },
-            0,
-            "",
-        );
+        check(Ending::Found { text: "x".to_owned() }, 0, "");
         check(Ending::Stopped, 0, "");
         check(Ending::Exited { status: 0 }, 0, "");
     }
 
     #[test]
     fn the_programs_status_passes_through() {
-        check(
-            Ending::Exited { status: 123 },
-            123,
-            "the program exited with status 123",
-        );
-        check(
-            Ending::Killed { signal: 11 },
-            139,
-            "the program was killed by SIGSEGV (signal 11)",
-        );
-        check(
-            Ending::Interrupted { signal: 2 },
-            130,
-            "interrupted by SIGINT (signal 2)",
-        );
+        check(Ending::Exited { status: 123 }, 123, "the program exited with status 123");
+        check(Ending::Killed { signal: 11 }, 139, "the program was killed by SIGSEGV (signal 11)");
+        check(Ending::Interrupted { signal: 2 }, 130, "interrupted by SIGINT (signal 2)");
     }
 
     #[test]
     fn what_went_wrong_comes_before_the_evidence() {
         let lines = "\nlast lines of the console:\n  one\n  two";
-        let panic = Panic {
-            message: "m".to_owned(),
-            explanation: "why".to_owned(),
-            hint: Some("do".to_owned()),
-        };
-        check(
-            Ending::Panicked { panic },
-            123,
-            &format!("kernel panic: why\nhint: do{lines}"),
-        );
+        let panic = Panic { message: "m".to_owned(), explanation: "why".to_owned(), hint: Some("do".to_owned()) };
+        check(Ending::Panicked { panic }, 123, &format!("kernel panic: why\nhint: do{lines}"));
         check(
             Ending::StoppedWithoutReport { silent: false },
             1,
             &format!("the machine stopped without a report from init{lines}"),
         );
-        check(
-            Ending::NotFound {
-                text: "up".to_owned(),
-            },
-            1,
-            &format!("the machine ended before `up` was seen{lines}"),
-        );
-        let deadline = Ending::Deadline {
-            seconds: 60.0,
-            awaited: Some("up".to_owned()),
-            silent: false,
-        };
-        check(
-            deadline,
-            124,
-            &format!("the deadline of 60 s passed before `up` was seen{lines}"),
-        );
-        let failed = Ending::HostFailed {
-            cause: "why".to_owned(),
-            hint: None,
-        };
-        check(
-            failed,
-            125,
-            &format!("failed to run the machine: why\nQEMU said:\n  qemu: no{lines}"),
-        );
+        check(Ending::NotFound { text: "up".to_owned() }, 1, &format!("the machine ended before `up` was seen{lines}"));
+        let deadline = Ending::Deadline { seconds: 60.0, awaited: Some("up".to_owned()), silent: false };
+        check(deadline, 124, &format!("the deadline of 60 s passed before `up` was seen{lines}"));
+        let failed = Ending::HostFailed { cause: "why".to_owned(), hint: None };
+        check(failed, 125, &format!("failed to run the machine: why\nQEMU said:\n  qemu: no{lines}"));
     }
 
     #[test]
     fn a_silent_machine_gets_a_hint() {
-        let deadline = Ending::Deadline {
-            seconds: 0.5,
-            awaited: None,
-            silent: true,
-        };
+        let deadline = Ending::Deadline { seconds: 0.5, awaited: None, silent: true };
         let text = outcome(deadline).text().expect("a deadline is told");
-        assert!(text.starts_with("the deadline of 0.5 s passed\nhint: the kernel's command line needs `console=ttyS0`"), "{text}");
+        assert!(
+            text.starts_with("the deadline of 0.5 s passed\nhint: the kernel's command line needs `console=ttyS0`"),
+            "{text}"
+        );
     }
 
     #[test]
     fn the_data_has_a_stable_shape() {
-        let json = serde_json::to_string(&outcome(Ending::Exited { status: 3 }))
-            .expect("it is plain data");
+        let json = serde_json::to_string(&outcome(Ending::Exited { status: 3 })).expect("it is plain data");
         let expect = r#"{"ending":{"how":"exited","status":3},"exit_status":3,"seconds":1.5,"first_line_seconds":null,"accelerator":"tcg","command":["qemu"],"last_lines":["one","two"],"qemu_lines":["qemu: no"]}"#;
         assert_eq!(json, expect);
-        let json = serde_json::to_string(&Ending::StoppedWithoutReport { silent: true })
-            .expect("it is plain data");
+        let json = serde_json::to_string(&Ending::StoppedWithoutReport { silent: true }).expect("it is plain data");
         assert_eq!(json, r#"{"how":"stopped_without_report","silent":true}"#);
     }
 }

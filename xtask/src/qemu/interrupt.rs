@@ -31,10 +31,7 @@ struct Listeners {
     listeners: Vec<Listener>,
 }
 
-static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners {
-    next_id: 0,
-    listeners: Vec::new(),
-});
+static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { next_id: 0, listeners: Vec::new() });
 
 /// Hears of signals as long as it lives.
 pub struct Interrupts {
@@ -50,12 +47,7 @@ impl Interrupts {
         let mut list = lock();
         let id = list.next_id;
         list.next_id += 1;
-        list.listeners.push(Listener {
-            id,
-            sender,
-            terminal,
-            was_told: false,
-        });
+        list.listeners.push(Listener { id, sender, terminal, was_told: false });
         Ok(Self { id, receiver })
     }
 
@@ -91,24 +83,15 @@ fn lock() -> MutexGuard<'static, Listeners> {
 /// cannot be taken back without losing the default one.
 fn start_thread() -> io::Result<()> {
     static STARTED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
-    STARTED
-        .get_or_init(|| take_signals().map_err(|error| error.kind()))
-        .map_err(io::Error::from)
+    STARTED.get_or_init(|| take_signals().map_err(|error| error.kind())).map_err(io::Error::from)
 }
 
 fn take_signals() -> io::Result<()> {
     let status = read_to_string("/proc/self/status")?;
     // Who started us with `nohup`, or in the background of a script, wants these ignored.
-    let mut signals = Signals::new(
-        SIGNALS
-            .iter()
-            .filter(|signal| !is_ignored(&status, **signal)),
-    )?;
+    let mut signals = Signals::new(SIGNALS.iter().filter(|signal| !is_ignored(&status, **signal)))?;
     let take = move || signals.forever().for_each(deliver);
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(take)
-        .map(drop)
+    thread::Builder::new().name("signals".to_owned()).spawn(take).map(drop)
 }
 
 /// Whether the text of `/proc/self/status` says that the signal is ignored.
@@ -130,19 +113,13 @@ fn deliver(signal: i32) {
     for listener in &mut list.listeners {
         listener.was_told = true;
         // Fails only if the run is over already.
-        listener
-            .sender
-            .write_all(&[u8::try_from(signal).unwrap_or_default()])
-            .ok();
+        listener.sender.write_all(&[u8::try_from(signal).unwrap_or_default()]).ok();
     }
 }
 
 /// Ends this process; the kernel then kills its QEMU.
 fn end_now(list: &Listeners, signal: i32) -> ! {
-    list.listeners
-        .iter()
-        .filter_map(|listener| listener.terminal.as_ref())
-        .for_each(|terminal| terminal.restore());
+    list.listeners.iter().filter_map(|listener| listener.terminal.as_ref()).for_each(|terminal| terminal.restore());
     std::process::exit(128 + signal)
 }
 
@@ -166,16 +143,8 @@ mod tests {
 
     #[test]
     fn ignored_signals_are_bits() {
-        check(
-            "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n",
-            13,
-            true,
-        );
-        check(
-            "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n",
-            SIGHUP,
-            false,
-        );
+        check("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n", 13, true);
+        check("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n", SIGHUP, false);
         check("SigIgn:\t0000000000000001\n", SIGHUP, true);
         check("", SIGHUP, false);
     }

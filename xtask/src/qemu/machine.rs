@@ -87,10 +87,7 @@ fn report_words(report: ReportPort) -> Vec<String> {
             ]
         }
     };
-    words
-        .into_iter()
-        .chain(["-serial".to_owned(), "chardev:report".to_owned()])
-        .collect()
+    words.into_iter().chain(["-serial".to_owned(), "chardev:report".to_owned()]).collect()
 }
 
 #[cfg(test)]

@@ -51,17 +51,12 @@ impl Suspicion {
         let (stamped, text) = without_stamp(line);
         let at_start = text.strip_prefix(PREFIX).map(|message| (stamped, message));
         let (stamped, message) = at_start.or_else(|| behind_text(line))?;
-        Some(Self {
-            message: message.to_owned(),
-            stamped,
-        })
+        Some(Self { message: message.to_owned(), stamped })
     }
 
     /// Cuts off what follows the panic: a call trace of bare addresses, which pushes out what led to it.
     pub fn cut(lines: &mut Vec<String>) {
-        let panic = lines
-            .iter()
-            .rposition(|line| Self::from_line(line).is_some());
+        let panic = lines.iter().rposition(|line| Self::from_line(line).is_some());
         lines.truncate(panic.map_or(lines.len(), |index| index + 1));
     }
 
@@ -78,11 +73,7 @@ impl Suspicion {
     /// Explains the panic by its message and the console's lines before it.
     pub fn explain(&self, lines: &[String], mode: Mode) -> Panic {
         let (explanation, hint) = explain(&self.message, lines, mode);
-        Panic {
-            message: self.message.clone(),
-            explanation,
-            hint: hint.map(str::to_owned),
-        }
+        Panic { message: self.message.clone(), explanation, hint: hint.map(str::to_owned) }
     }
 }
 
@@ -90,35 +81,25 @@ impl Suspicion {
 fn behind_text(line: &str) -> Option<(bool, &str)> {
     let start = line.find(PREFIX)?;
     let (before, message) = (line.get(..start)?, line.get(start + PREFIX.len()..)?);
-    let stamped = before
-        .match_indices('[')
-        .any(|(at, _)| without_stamp(&before[at..]) == (true, ""));
+    let stamped = before.match_indices('[').any(|(at, _)| without_stamp(&before[at..]) == (true, ""));
     (stamped || exit_code(message).is_some()).then_some((stamped, message))
 }
 
 /// The wait status in "Attempted to kill init! exitcode=0x00000300".
 fn exit_code(message: &str) -> Option<i32> {
     let digits = message.strip_prefix(KILLED_INIT)?;
-    i32::from_str_radix(digits, 16)
-        .ok()
-        .filter(|_| digits.len() == 8)
+    i32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 8)
 }
 
 type Explanation = (String, Option<&'static str>);
 
 fn explain(message: &str, lines: &[String], mode: Mode) -> Explanation {
-    let unpacking = lines
-        .iter()
-        .find_map(|line| after(line, "Initramfs unpacking failed: "));
+    let unpacking = lines.iter().find_map(|line| after(line, "Initramfs unpacking failed: "));
     if let Some(status) = exit_code(message) {
         return init_ended(status, mode);
     }
-    if message.starts_with("System is deadlocked on memory") || message.starts_with("Out of memory")
-    {
-        return (
-            "the machine ran out of memory".to_owned(),
-            Some(MORE_MEMORY),
-        );
+    if message.starts_with("System is deadlocked on memory") || message.starts_with("Out of memory") {
+        return ("the machine ran out of memory".to_owned(), Some(MORE_MEMORY));
     }
     if message.starts_with("Too many boot init vars") {
         return (
@@ -139,7 +120,8 @@ fn explain(message: &str, lines: &[String], mode: Mode) -> Explanation {
 }
 
 const MORE_MEMORY: &str = "give it more with `-m MB`";
-const INITRAMFS_OPTIONS: &str = "the kernel needs CONFIG_BLK_DEV_INITRD, and CONFIG_RD_GZIP, CONFIG_RD_XZ ... for the compression of the initramfs";
+const INITRAMFS_OPTIONS: &str =
+    "the kernel needs CONFIG_BLK_DEV_INITRD, and CONFIG_RD_GZIP, CONFIG_RD_XZ ... for the compression of the initramfs";
 
 /// PID 1 ended. The status is `wait`'s: the low seven bits are the signal, the second byte is the exit status.
 fn init_ended(status: i32, mode: Mode) -> Explanation {
@@ -148,46 +130,28 @@ fn init_ended(status: i32, mode: Mode) -> Explanation {
             "the program",
             "`mode = \"supervised\"` in the image spec puts our init before it, which passes the status on",
         ),
-        Mode::Supervised => (
-            "our init",
-            "this is a defect of init; its last lines may say more",
-        ),
+        Mode::Supervised => ("our init", "this is a defect of init; its last lines may say more"),
     };
     let fate = match status & 0x7f {
         0 => format!("exited with status {}", (status >> 8) & 0xff),
         signal => format!("was killed by {}", signal_text(signal)),
     };
-    (
-        format!("{who} {fate} while it was PID 1; the kernel panics when PID 1 exits"),
-        Some(hint),
-    )
+    (format!("{who} {fate} while it was PID 1; the kernel panics when PID 1 exits"), Some(hint))
 }
 
 /// A signal by name and number.
 pub fn signal_text(signal: i32) -> String {
-    signal_name(signal).map_or_else(
-        || format!("signal {signal}"),
-        |name| format!("{name} (signal {signal})"),
-    )
+    signal_name(signal).map_or_else(|| format!("signal {signal}"), |name| format!("{name} (signal {signal})"))
 }
 
 fn initramfs_refused(cause: &str) -> Explanation {
     let hint = match cause {
         "write error" => MORE_MEMORY,
         _ if cause.contains("not configured") => INITRAMFS_OPTIONS,
-        _ => {
-            "the initramfs is damaged, or its compression is none that the kernel knows (CONFIG_RD_*)"
-        }
+        _ => "the initramfs is damaged, or its compression is none that the kernel knows (CONFIG_RD_*)",
     };
-    let why = if cause == "write error" {
-        "it does not fit into the machine's memory"
-    } else {
-        cause
-    };
-    (
-        format!("the kernel could not unpack the initramfs: {why}"),
-        Some(hint),
-    )
+    let why = if cause == "write error" { "it does not fit into the machine's memory" } else { cause };
+    (format!("the kernel could not unpack the initramfs: {why}"), Some(hint))
 }
 
 /// The kernel's next step depends on its options: it looks for a root file system, or gives up.
@@ -200,18 +164,12 @@ fn no_init() -> Explanation {
 
 /// The kernel could not start `/init`; an earlier line, or the panic itself, has the path and the error.
 fn init_refused(message: &str, lines: &[String]) -> Explanation {
-    let found = lines
-        .iter()
-        .find_map(|line| refused_program(line, "Failed to execute ", " (error "));
+    let found = lines.iter().find_map(|line| refused_program(line, "Failed to execute ", " (error "));
     let found = found.or_else(|| refused_program(message, "Requested init ", " failed (error "));
     let found = found.or_else(|| {
-        lines.iter().find_map(|line| {
-            refused_program(
-                line,
-                "Starting init: ",
-                " exists but couldn't execute it (error ",
-            )
-        })
+        lines
+            .iter()
+            .find_map(|line| refused_program(line, "Starting init: ", " exists but couldn't execute it (error "))
     });
     let Some((path, error)) = found else {
         return no_init();
@@ -233,10 +191,7 @@ fn refusal(error: i32) -> (String, Option<&'static str>) {
         ),
         -12 => ("there is too little memory for it", MORE_MEMORY),
         // The unpacker still has it open for writing (ETXTBSY).
-        -26 => (
-            "the initramfs ends in the middle of it",
-            "build the initramfs again",
-        ),
+        -26 => ("the initramfs ends in the middle of it", "build the initramfs again"),
         -13 => ("it is not executable", "`chmod +x` it"),
         _ => return (format!("error {error}"), None),
     };

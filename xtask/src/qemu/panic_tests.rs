@@ -11,10 +11,7 @@ fn check(line: &str, expect: Option<&str>) {
 fn a_panic_stands_at_the_start_of_a_line() {
     check("Kernel panic - not syncing: x", Some("x"));
     check("[    0.123456] Kernel panic - not syncing: x", Some("x"));
-    check(
-        "[    0.123456][    T1] Kernel panic - not syncing: x",
-        Some("x"),
-    );
+    check("[    0.123456][    T1] Kernel panic - not syncing: x", Some("x"));
     check("it said: Kernel panic - not syncing: x", None);
     check("[note] Kernel panic - not syncing: x", None);
     check("Kernel panic", None);
@@ -24,22 +21,13 @@ fn a_panic_stands_at_the_start_of_a_line() {
 
 #[test]
 fn a_panic_may_follow_an_unfinished_line() {
-    check(
-        "done[    0.123456] Kernel panic - not syncing: x",
-        Some("x"),
-    );
-    check(
-        "[1/2] done[   12.5] Kernel panic - not syncing: x",
-        Some("x"),
-    );
+    check("done[    0.123456] Kernel panic - not syncing: x", Some("x"));
+    check("[1/2] done[   12.5] Kernel panic - not syncing: x", Some("x"));
     check(
         "okKernel panic - not syncing: Attempted to kill init! exitcode=0x00000000",
         Some("Attempted to kill init! exitcode=0x00000000"),
     );
-    check(
-        "okKernel panic - not syncing: Attempted to kill init! exitcode=0x0",
-        None,
-    );
+    check("okKernel panic - not syncing: Attempted to kill init! exitcode=0x0", None);
 }
 
 fn check_sign(panic: &str, line: &str, expect: Sign) {
@@ -49,20 +37,9 @@ fn check_sign(panic: &str, line: &str, expect: Sign) {
 
 #[test]
 fn later_lines_confirm_or_refute() {
-    let (plain, stamped) = (
-        "Kernel panic - not syncing: x",
-        "[    0.1] Kernel panic - not syncing: x",
-    );
-    check_sign(
-        plain,
-        "---[ end Kernel panic - not syncing: x ]---",
-        Sign::Confirmed,
-    );
-    check_sign(
-        stamped,
-        "[    0.2] ---[ end Kernel panic - not syncing: x ]---",
-        Sign::Confirmed,
-    );
+    let (plain, stamped) = ("Kernel panic - not syncing: x", "[    0.1] Kernel panic - not syncing: x");
+    check_sign(plain, "---[ end Kernel panic - not syncing: x ]---", Sign::Confirmed);
+    check_sign(stamped, "[    0.2] ---[ end Kernel panic - not syncing: x ]---", Sign::Confirmed);
     check_sign(plain, "CPU: 0 PID: 1", Sign::None);
     check_sign(stamped, "[    0.2] CPU: 0 PID: 1", Sign::None);
     check_sign(stamped, "", Sign::None);
@@ -71,17 +48,11 @@ fn later_lines_confirm_or_refute() {
 
 fn check_explain(mode: Mode, lines: &[&str], message: &str, expect: &str, expect_hint: &str) {
     let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-    let suspicion = Suspicion {
-        message: message.to_owned(),
-        stamped: false,
-    };
+    let suspicion = Suspicion { message: message.to_owned(), stamped: false };
     let panic = suspicion.explain(&lines, mode);
     assert_eq!(panic.explanation, expect);
     let hint = panic.hint.unwrap_or_default();
-    assert!(
-        hint.contains(expect_hint) && hint.is_empty() == expect_hint.is_empty(),
-        "{hint}"
-    );
+    assert!(hint.contains(expect_hint) && hint.is_empty() == expect_hint.is_empty(), "{hint}");
 }
 
 #[test]
@@ -130,8 +101,7 @@ fn the_end_of_pid_1_is_told_by_status_and_signal() {
 #[test]
 fn a_refused_init_is_told_by_its_error() {
     let message = "No working init found.  Try passing init= option to kernel.";
-    let check =
-        |lines: &[&str], expect, hint| check_explain(Mode::Direct, lines, message, expect, hint);
+    let check = |lines: &[&str], expect, hint| check_explain(Mode::Direct, lines, message, expect, hint);
     check(
         &["[    0.3] Failed to execute /init (error -8)"],
         "the kernel could not start `/init`: it is no program for this kernel: made for another architecture, or not an ELF file (error -8)",
@@ -169,8 +139,7 @@ fn a_refused_init_is_told_by_its_error() {
 #[test]
 fn a_refused_initramfs_is_told_by_its_cause() {
     let message = "VFS: Unable to mount root fs on unknown-block(0,0)";
-    let check =
-        |lines: &[&str], expect, hint| check_explain(Mode::Direct, lines, message, expect, hint);
+    let check = |lines: &[&str], expect, hint| check_explain(Mode::Direct, lines, message, expect, hint);
     check(
         &["[    0.1] Initramfs unpacking failed: compression method xz not configured"],
         "the kernel could not unpack the initramfs: compression method xz not configured",
@@ -196,28 +165,14 @@ fn a_refused_initramfs_is_told_by_its_cause() {
 #[test]
 fn other_panics() {
     let check = |message, expect, hint| check_explain(Mode::Supervised, &[], message, expect, hint);
-    check(
-        "System is deadlocked on memory",
-        "the machine ran out of memory",
-        "-m MB",
-    );
-    check(
-        "Too many boot init vars at `x'",
-        "the program has more arguments than the kernel passes on",
-        "32",
-    );
-    check(
-        "Fatal exception",
-        "the kernel panicked: Fatal exception",
-        "",
-    );
+    check("System is deadlocked on memory", "the machine ran out of memory", "-m MB");
+    check("Too many boot init vars at `x'", "the program has more arguments than the kernel passes on", "32");
+    check("Fatal exception", "the kernel panicked: Fatal exception", "");
 }
 
 #[test]
 fn lines_end_with_the_panic() {
-    let mut lines: Vec<String> = ["a", "Kernel panic - not syncing: x", "Call Trace:"]
-        .map(String::from)
-        .into();
+    let mut lines: Vec<String> = ["a", "Kernel panic - not syncing: x", "Call Trace:"].map(String::from).into();
     Suspicion::cut(&mut lines);
     assert_eq!(lines, ["a", "Kernel panic - not syncing: x"]);
     let mut lines = vec!["a".to_owned()];

@@ -2,9 +2,7 @@
 //! kernel kills it when this process dies by any means.
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -43,10 +41,7 @@ impl Process {
         let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         tie_to_us(&mut command, inherited);
         let mut child = command.spawn()?;
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
@@ -59,14 +54,8 @@ impl Process {
     }
 
     /// Takes QEMU's standard streams; only the first call gets them.
-    pub fn take_streams(
-        &mut self,
-    ) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
-        (
-            self.child.stdin.take(),
-            self.child.stdout.take(),
-            self.child.stderr.take(),
-        )
+    pub fn take_streams(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take())
     }
 
     /// Readable as soon as the process has ended.
@@ -93,10 +82,7 @@ fn end(child: &mut Child) {
 }
 
 /// Makes the kernel kill the child when the thread that started it ends, and hands one descriptor on.
-#[expect(
-    unsafe_code,
-    reason = "std has no safe way to run code between fork and exec"
-)]
+#[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
 fn tie_to_us(command: &mut Command, inherited: Option<OwnedFd>) {
     let parent = getpid();
     let prepare = move || {
@@ -120,8 +106,7 @@ mod tests {
     use std::io::Read;
 
     fn sh(script: &str) -> Process {
-        Process::spawn(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], None)
-            .expect("sh starts")
+        Process::spawn(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], None).expect("sh starts")
     }
 
     fn check(script: &str, expect: QemuExit) {
@@ -140,17 +125,12 @@ mod tests {
         let (_input, output, _errors) = process.take_streams();
         drop(process);
         let mut rest = Vec::new();
-        output
-            .expect("a pipe")
-            .read_to_end(&mut rest)
-            .expect("the pipe is closed by the end of the process");
+        output.expect("a pipe").read_to_end(&mut rest).expect("the pipe is closed by the end of the process");
     }
 
     #[test]
     fn a_missing_program_is_an_error() {
-        let error = Process::spawn(&["/no/such/qemu".to_owned()], None)
-            .err()
-            .expect("no such program");
+        let error = Process::spawn(&["/no/such/qemu".to_owned()], None).err().expect("no such program");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

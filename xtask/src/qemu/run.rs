@@ -108,27 +108,11 @@ impl<'a> Session<'a> {
     ) -> ControlFlow<Ending, Self> {
         let input = input.filter(|input| kind(*input) != Input::Background);
         let terminal = input.filter(|input| kind(*input) == Input::Terminal);
-        let terminal = host(
-            "change the terminal",
-            terminal.map(RawTerminal::new).transpose(),
-        )?
-        .map(Arc::new);
+        let terminal = host("change the terminal", terminal.map(RawTerminal::new).transpose())?.map(Arc::new);
         let interrupts = host("take signals", Interrupts::listen(terminal.clone()))?;
         let (process, outputs, sink) = start_qemu(machine)?;
-        let keyboard = Keyboard {
-            input,
-            sink,
-            pending: Vec::new(),
-        };
-        Continue(Self {
-            process,
-            outputs,
-            keyboard,
-            _terminal: terminal,
-            interrupts,
-            screen,
-            started,
-        })
+        let keyboard = Keyboard { input, sink, pending: Vec::new() };
+        Continue(Self { process, outputs, keyboard, _terminal: terminal, interrupts, screen, started })
     }
 
     fn run(&mut self, watch: &mut Watch) -> Ending {
@@ -142,9 +126,7 @@ impl<'a> Session<'a> {
     /// Waits for something to happen and handles it.
     fn step(&mut self, watch: &mut Watch) -> ControlFlow<Ending> {
         or_end(watch.tick(self.started.elapsed()))?;
-        let timeout = watch
-            .next_tick()
-            .map(|due| due.saturating_sub(self.started.elapsed()));
+        let timeout = watch.next_tick().map(|due| due.saturating_sub(self.started.elapsed()));
         for source in host("wait for QEMU", self.ready(timeout))? {
             self.handle(source, watch)?;
         }
@@ -153,85 +135,46 @@ impl<'a> Session<'a> {
 
     /// What can be handled now, after at most `timeout`.
     fn ready(&self, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
-        let timeout = timeout
-            .map(Timespec::try_from)
-            .transpose()
-            .map_err(io::Error::other)?;
+        let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
         let sources = self.sources();
-        let mut polled: Vec<PollFd<'_>> = sources
-            .iter()
-            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
+        let mut polled: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         }
-        let happened = sources
-            .iter()
-            .zip(&polled)
-            .filter(|(_, polled)| !polled.revents().is_empty());
+        let happened = sources.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
         Ok(happened.map(|((source, ..), _)| *source).collect())
     }
 
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
-        let Keyboard {
-            input,
-            sink,
-            pending,
-        } = &self.keyboard;
-        let input = input
-            .as_ref()
-            .filter(|_| pending.is_empty() && sink.is_some());
+        let Keyboard { input, sink, pending } = &self.keyboard;
+        let input = input.as_ref().filter(|_| pending.is_empty() && sink.is_some());
         let sink = sink.as_ref().filter(|_| !pending.is_empty());
         let sources = [
-            (
-                Source::Console,
-                self.outputs.console.as_ref().map(AsFd::as_fd),
-                PollFlags::IN,
-            ),
-            (
-                Source::Errors,
-                self.outputs.errors.as_ref().map(AsFd::as_fd),
-                PollFlags::IN,
-            ),
-            (
-                Source::Report,
-                self.outputs.report.as_ref().map(AsFd::as_fd),
-                PollFlags::IN,
-            ),
-            (
-                Source::Interrupt,
-                Some(self.interrupts.event()),
-                PollFlags::IN,
-            ),
+            (Source::Console, self.outputs.console.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (Source::Errors, self.outputs.errors.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (Source::Report, self.outputs.report.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (Source::Interrupt, Some(self.interrupts.event()), PollFlags::IN),
             (Source::Input, input.map(AsFd::as_fd), PollFlags::IN),
             (Source::Sink, sink.map(AsFd::as_fd), PollFlags::OUT),
             (Source::Exit, Some(self.process.exit_event()), PollFlags::IN),
         ];
-        sources
-            .into_iter()
-            .filter_map(|(source, fd, flags)| Some((source, fd?, flags)))
-            .collect()
+        sources.into_iter().filter_map(|(source, fd, flags)| Some((source, fd?, flags))).collect()
     }
 
     fn handle(&mut self, source: Source, watch: &mut Watch) -> ControlFlow<Ending> {
         match source {
             Source::Console => self.show(watch),
-            Source::Errors => or_end(watch.qemu(&host(
-                "read QEMU's messages",
-                read(&mut self.outputs.errors),
-            )?)),
+            Source::Errors => or_end(watch.qemu(&host("read QEMU's messages", read(&mut self.outputs.errors))?)),
             Source::Report => {
-                watch.report(
-                    self.started.elapsed(),
-                    &host("read init's report", read(&mut self.outputs.report))?,
-                );
+                watch.report(self.started.elapsed(), &host("read init's report", read(&mut self.outputs.report))?);
                 Continue(())
             }
-            Source::Interrupt => Break(Ending::Interrupted {
-                signal: host("read a signal", self.interrupts.signal())?,
-            }),
+            Source::Interrupt => {
+                Break(Ending::Interrupted { signal: host("read a signal", self.interrupts.signal())? })
+            }
             Source::Input => host("read the input", self.keyboard.listen()),
             Source::Sink => host("write to the machine's console", self.keyboard.type_on()),
             Source::Exit => Break(self.finish(watch)),
@@ -241,10 +184,7 @@ impl<'a> Session<'a> {
     /// Copies the console to the screen.
     fn show(&mut self, watch: &mut Watch) -> ControlFlow<Ending> {
         let bytes = host("read the console", read(&mut self.outputs.console))?;
-        let shown = self
-            .screen
-            .write_all(&bytes)
-            .and_then(|()| self.screen.flush());
+        let shown = self.screen.write_all(&bytes).and_then(|()| self.screen.flush());
         host("print the console", shown)?;
         or_end(watch.console(self.started.elapsed(), &bytes))
     }
@@ -265,16 +205,11 @@ impl<'a> Session<'a> {
         loop {
             let ready = host("wait for QEMU", self.ready(Some(Duration::ZERO)))?;
             let outputs = [Source::Console, Source::Errors, Source::Report];
-            let ready: Vec<Source> = ready
-                .into_iter()
-                .filter(|source| outputs.contains(source))
-                .collect();
+            let ready: Vec<Source> = ready.into_iter().filter(|source| outputs.contains(source)).collect();
             if ready.is_empty() {
                 return Continue(());
             }
-            ready
-                .into_iter()
-                .try_for_each(|source| self.handle(source, watch))?;
+            ready.into_iter().try_for_each(|source| self.handle(source, watch))?;
         }
     }
 }
@@ -317,24 +252,13 @@ fn start_qemu(machine: &Machine) -> ControlFlow<Ending, (Process, Outputs, Optio
         Err(error) => return Break(not_started(&machine.qemu, &error)),
     };
     let (sink, console, errors) = process.take_streams();
-    Continue((
-        process,
-        Outputs {
-            console,
-            errors,
-            report: Some(report),
-        },
-        sink,
-    ))
+    Continue((process, Outputs { console, errors, report: Some(report) }, sink))
 }
 
 fn not_started(qemu: &str, error: &io::Error) -> Ending {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let hint = missing.then(|| "`cargo xtask doctor` tells how to install QEMU".to_owned());
-    Ending::HostFailed {
-        cause: format!("failed to start `{qemu}`: {error}"),
-        hint,
-    }
+    Ending::HostFailed { cause: format!("failed to start `{qemu}`: {error}"), hint }
 }
 
 /// Reads what is there; at the end of the stream, closes it.
@@ -364,8 +288,5 @@ fn host<T>(verb: &str, result: io::Result<T>) -> ControlFlow<Ending, T> {
 }
 
 fn failed(verb: &str, error: &io::Error) -> Ending {
-    Ending::HostFailed {
-        cause: format!("failed to {verb}: {error}"),
-        hint: None,
-    }
+    Ending::HostFailed { cause: format!("failed to {verb}: {error}"), hint: None }
 }

@@ -2,11 +2,7 @@
 
 /// Quotes one word for a POSIX shell: the shell reads the result back as exactly `word`.
 pub fn quote(word: &str) -> String {
-    if is_plain(word) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// One command as shell text. Each option starts a line of its own and keeps its values beside it.
@@ -14,37 +10,23 @@ pub fn command(argv: &[String]) -> String {
     let mut text = String::new();
     for (index, word) in argv.iter().enumerate() {
         if index > 0 {
-            text.push_str(if word.starts_with('-') {
-                " \\\n  "
-            } else {
-                " "
-            });
+            text.push_str(if word.starts_with('-') { " \\\n  " } else { " " });
         }
-        text.push_str(&if index == 0 {
-            quote_program(word)
-        } else {
-            quote(word)
-        });
+        text.push_str(&if index == 0 { quote_program(word) } else { quote(word) });
     }
     text
 }
 
 /// The first word of a command: with a `=` in it, an unquoted one would be an assignment.
 fn quote_program(word: &str) -> String {
-    if is_plain(word) && word.contains('=') {
-        format!("'{word}'")
-    } else {
-        quote(word)
-    }
+    if is_plain(word) && word.contains('=') { format!("'{word}'") } else { quote(word) }
 }
 
 /// Whether a shell takes the word as it stands. `=` at the start is not: zsh expands it.
 fn is_plain(word: &str) -> bool {
     !word.is_empty()
         && !word.starts_with('=')
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte))
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -70,19 +52,13 @@ mod tests {
 
     #[test]
     fn a_program_with_an_equals_sign_is_no_assignment() {
-        assert_eq!(
-            command(&["a=b/qemu".into(), "c=d".into()]),
-            "'a=b/qemu' c=d"
-        );
+        assert_eq!(command(&["a=b/qemu".into(), "c=d".into()]), "'a=b/qemu' c=d");
     }
 
     #[test]
     fn each_option_starts_a_line() {
         let argv = ["qemu", "-m", "128", "-nodefaults", "-append", "a b"].map(String::from);
-        assert_eq!(
-            command(&argv),
-            "qemu \\\n  -m 128 \\\n  -nodefaults \\\n  -append 'a b'"
-        );
+        assert_eq!(command(&argv), "qemu \\\n  -m 128 \\\n  -nodefaults \\\n  -append 'a b'");
     }
 
     #[test]
@@ -101,16 +77,8 @@ mod tests {
             "a=b",
             "'",
         ];
-        let argv: Vec<String> = ["printf", r"%s\0"]
-            .iter()
-            .chain(&words)
-            .map(|word| (*word).to_owned())
-            .collect();
-        let output = Command::new("sh")
-            .arg("-c")
-            .arg(command(&argv))
-            .output()
-            .expect("sh runs");
+        let argv: Vec<String> = ["printf", r"%s\0"].iter().chain(&words).map(|word| (*word).to_owned()).collect();
+        let output = Command::new("sh").arg("-c").arg(command(&argv)).output().expect("sh runs");
         let expect: String = words.iter().map(|word| format!("{word}\0")).collect();
         assert_eq!(String::from_utf8_lossy(&output.stdout), expect);
     }

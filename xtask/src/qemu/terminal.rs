@@ -3,8 +3,7 @@
 
 use rustix::process::getpgrp;
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr,
-    tcgetpgrp, tcsetattr,
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -63,11 +62,9 @@ pub fn kind(input: BorrowedFd<'_>) -> Input {
 /// its signal, and our own output still gets its carriage returns.
 fn raw(saved: &Termios) -> Termios {
     let mut raw = saved.clone();
-    raw.local_modes -=
-        LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL | LocalModes::IEXTEN;
+    raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL | LocalModes::IEXTEN;
     raw.local_modes |= LocalModes::ISIG;
-    raw.input_modes -=
-        InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::ISTRIP;
+    raw.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR | InputModes::ISTRIP;
     raw.input_modes -= InputModes::IXON | InputModes::BRKINT | InputModes::PARMRK;
     raw.special_codes[SpecialCodeIndex::VSUSP] = DISABLED;
     raw.special_codes[SpecialCodeIndex::VQUIT] = DISABLED;
@@ -84,17 +81,12 @@ pub(super) mod tests {
 
     /// A new pseudo-terminal: the side of the keyboard and screen, and the side of the program.
     pub fn pseudo_terminal() -> (OwnedFd, OwnedFd) {
-        let outside = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .expect("a pseudo-terminal");
+        let outside =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pseudo-terminal");
         grantpt(&outside).expect("it is ours");
         unlockpt(&outside).expect("it can be unlocked");
         let name = ptsname(&outside, Vec::new()).expect("it has a name");
-        let inside = open(
-            name,
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .expect("it opens");
+        let inside = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).expect("it opens");
         (outside, inside)
     }
 
@@ -111,10 +103,7 @@ pub(super) mod tests {
         let raw = RawTerminal::new(inside.as_fd()).expect("it can be changed");
         assert!(!is_cooked(inside.as_fd()));
         drop(raw);
-        assert_eq!(
-            format!("{:?}", tcgetattr(&inside).expect("a terminal")),
-            before
-        );
+        assert_eq!(format!("{:?}", tcgetattr(&inside).expect("a terminal")), before);
     }
 
     #[test]

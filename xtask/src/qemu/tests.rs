@@ -23,11 +23,7 @@ fn boot_guest(guest: &Guest, change: impl FnOnce(&mut Run)) -> (Outcome, String)
     boot_with_input(guest, None, change)
 }
 
-fn boot_with_input(
-    guest: &Guest,
-    input: Option<BorrowedFd<'_>>,
-    change: impl FnOnce(&mut Run),
-) -> (Outcome, String) {
+fn boot_with_input(guest: &Guest, input: Option<BorrowedFd<'_>>, change: impl FnOnce(&mut Run)) -> (Outcome, String) {
     let mut run = guest.run(LONG);
     change(&mut run);
     let mut console = Vec::new();
@@ -39,19 +35,11 @@ fn boot_with_input(
 fn the_awaited_text_ends_a_machine_that_goes_on() {
     let guest = Guest::new().say("hello\r\nready\r\n").stay();
     let (outcome, console) = boot_guest(&guest, |run| run.until = Some("hello\nready".to_owned()));
-    assert_eq!(
-        outcome.ending,
-        Ending::Found {
-            text: "hello\nready".to_owned()
-        }
-    );
+    assert_eq!(outcome.ending, Ending::Found { text: "hello\nready".to_owned() });
     assert_eq!(outcome.exit_status, 0);
     assert!(console.starts_with("hello\r\nready"), "{console}");
     let first_line = outcome.first_line_seconds.expect("a line came");
-    assert!(
-        first_line > 0.0 && first_line <= outcome.seconds,
-        "{outcome:?}"
-    );
+    assert!(first_line > 0.0 && first_line <= outcome.seconds, "{outcome:?}");
 }
 
 #[test]
@@ -85,10 +73,7 @@ fn a_panic_is_explained() {
     let (outcome, _) = boot_guest(&guest, |run| run.mode = Mode::Direct);
     assert_eq!(outcome.exit_status, 123);
     let text = outcome.text().expect("a panic is told");
-    assert!(
-        text.starts_with("kernel panic: the program exited with status 3 while it was PID 1"),
-        "{text}"
-    );
+    assert!(text.starts_with("kernel panic: the program exited with status 3 while it was PID 1"), "{text}");
     assert!(text.ends_with("exitcode=0x00000300"), "{text}");
 }
 
@@ -106,18 +91,13 @@ fn a_stop_is_an_end_for_a_direct_program_only() {
     let (outcome, _) = boot_guest(&guest, |run| run.mode = Mode::Direct);
     assert_eq!(outcome.ending, Ending::Stopped);
     let (outcome, _) = boot_guest(&guest, |_| {});
-    assert_eq!(
-        outcome.ending,
-        Ending::StoppedWithoutReport { silent: false }
-    );
+    assert_eq!(outcome.ending, Ending::StoppedWithoutReport { silent: false });
 }
 
 #[test]
 fn all_output_comes_through() {
-    let guest = Guest::new()
-        .repeat(3000, Guest::new().say("0123456789abcdef0123456789abcde\n"))
-        .report("exit 0\n")
-        .stop();
+    let guest =
+        Guest::new().repeat(3000, Guest::new().say("0123456789abcdef0123456789abcde\n")).report("exit 0\n").stop();
     let (outcome, console) = boot_guest(&guest, |_| {});
     assert_eq!(outcome.exit_status, 0, "{outcome:?}");
     assert_eq!(console, "0123456789abcdef0123456789abcde\n".repeat(3000));
@@ -130,11 +110,7 @@ fn what_is_typed_reaches_the_console() {
     drop(writer);
     let guest = Guest::new().echo(3).report("exit 0\n").stop();
     let (outcome, console) = boot_with_input(&guest, Some(reader.as_fd()), |_| {});
-    assert_eq!(
-        (outcome.exit_status, console.as_str()),
-        (0, "abc"),
-        "{outcome:?}"
-    );
+    assert_eq!((outcome.exit_status, console.as_str()), (0, "abc"), "{outcome:?}");
 }
 
 #[test]
@@ -165,39 +141,25 @@ fn the_terminal_is_raw_during_a_run_and_restored_after_it() {
     let guest = Guest::new().say("hello\n").stop();
     let mut screen = Screen(inside.as_fd(), Vec::new());
     let outcome = boot(&guest.run(LONG), Some(inside.as_fd()), &mut screen);
-    assert!(
-        !screen.1.is_empty() && screen.1.iter().all(|cooked| !cooked),
-        "{outcome:?}"
-    );
+    assert!(!screen.1.is_empty() && screen.1.iter().all(|cooked| !cooked), "{outcome:?}");
     assert!(terminal::tests::is_cooked(inside.as_fd()));
 }
 
 #[test]
 fn a_qemu_that_fails_is_told_in_its_own_words_after_ours() {
-    let (outcome, _) = boot_guest(&Guest::new().stop(), |run| {
-        run.machine.extra = vec!["-no-such-option".to_owned()]
-    });
+    let (outcome, _) = boot_guest(&Guest::new().stop(), |run| run.machine.extra = vec!["-no-such-option".to_owned()]);
     let text = outcome.text().expect("a failure is told");
     assert_eq!(outcome.exit_status, 125);
-    assert!(
-        text.starts_with("failed to run the machine: QEMU exited with status 1\nQEMU said:\n  "),
-        "{text}"
-    );
+    assert!(text.starts_with("failed to run the machine: QEMU exited with status 1\nQEMU said:\n  "), "{text}");
     assert!(text.contains("-no-such-option"), "{text}");
 }
 
 #[test]
 fn a_missing_qemu_has_a_hint() {
-    let (outcome, _) = boot_guest(&Guest::new().stop(), |run| {
-        run.machine.qemu = "/no/such/qemu".to_owned()
-    });
+    let (outcome, _) = boot_guest(&Guest::new().stop(), |run| run.machine.qemu = "/no/such/qemu".to_owned());
     let text = outcome.text().expect("a failure is told");
     assert_eq!(outcome.exit_status, 125);
-    assert!(
-        text.contains("failed to start `/no/such/qemu`")
-            && text.contains("hint: `cargo xtask doctor`"),
-        "{text}"
-    );
+    assert!(text.contains("failed to start `/no/such/qemu`") && text.contains("hint: `cargo xtask doctor`"), "{text}");
 }
 
 /// A screen that is gone, as the pipe to `head -1` is.
@@ -215,34 +177,17 @@ impl Write for Gone {
 
 #[test]
 fn a_screen_that_is_gone_ends_the_run() {
-    let outcome = boot(
-        &Guest::new().say("hello\n").stay().run(LONG),
-        None,
-        &mut Gone,
-    );
+    let outcome = boot(&Guest::new().say("hello\n").stay().run(LONG), None, &mut Gone);
     assert_eq!(outcome.exit_status, 125);
-    assert!(
-        outcome
-            .text()
-            .is_some_and(|text| text.contains("failed to print the console")),
-        "{outcome:?}"
-    );
+    assert!(outcome.text().is_some_and(|text| text.contains("failed to print the console")), "{outcome:?}");
 }
 
 #[test]
 fn the_printed_command_works_in_a_shell() {
     let guest = Guest::new().say("hello\n").report("exit 3\n").stop();
     let command = guest.run(LONG).machine.shell_command();
-    let output = Command::new("sh")
-        .args(["-c", &command])
-        .stdin(Stdio::null())
-        .output()
-        .expect("sh runs");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "hello\n",
-        "{output:?}"
-    );
+    let output = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).output().expect("sh runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n", "{output:?}");
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -250,44 +195,27 @@ fn the_printed_command_works_in_a_shell() {
 /// The parent gets the child once the guest runs, and the child's QEMU.
 fn child_with_machine() -> (Child, Pid) {
     if std::env::var_os(ROLE).is_some() {
-        let outcome = boot(
-            &Guest::new().say("ready\n").stay().run(LONG),
-            None,
-            &mut io::stdout(),
-        );
+        let outcome = boot(&Guest::new().say("ready\n").stay().run(LONG), None, &mut io::stdout());
         std::process::exit(outcome.exit_status.into());
     }
-    let name = std::thread::current()
-        .name()
-        .expect("tests have names")
-        .to_owned();
+    let name = std::thread::current().name().expect("tests have names").to_owned();
     let mut command = Command::new(std::env::current_exe().expect("it has a path"));
-    command
-        .args([&name, "--exact", "--nocapture"])
-        .env(ROLE, "child")
-        .stdout(Stdio::piped());
+    command.args([&name, "--exact", "--nocapture"]).env(ROLE, "child").stdout(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    assert!(
-        lines
-            .map_while(Result::ok)
-            .any(|line| line.ends_with("ready")),
-        "the guest starts"
-    );
+    assert!(lines.map_while(Result::ok).any(|line| line.ends_with("ready")), "the guest starts");
     let qemu = child_of(Pid::from_child(&child)).expect("it runs QEMU");
     (child, qemu)
 }
 
 /// Finds a child of this process.
 fn child_of(parent: Pid) -> Option<Pid> {
-    let names = read_dir("/proc")
-        .expect("it is mounted")
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names =
+        read_dir("/proc").expect("it is mounted").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut numbers = names.filter_map(|name| name.parse::<i32>().ok());
     let wanted = format!("PPid:\t{}", parent.as_raw_nonzero());
     let is_child = |number: &i32| {
-        read_to_string(format!("/proc/{number}/status"))
-            .is_ok_and(|status| status.lines().any(|line| line == wanted))
+        read_to_string(format!("/proc/{number}/status")).is_ok_and(|status| status.lines().any(|line| line == wanted))
     };
     numbers.find(is_child).and_then(Pid::from_raw)
 }
@@ -295,12 +223,8 @@ fn child_of(parent: Pid) -> Option<Pid> {
 fn assert_ends(pid: Pid) {
     // One that cannot be opened is gone already.
     if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
-        let timeout = Timespec {
-            tv_sec: 20,
-            tv_nsec: 0,
-        };
-        let n_ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout))
-            .expect("it can be waited for");
+        let timeout = Timespec { tv_sec: 20, tv_nsec: 0 };
+        let n_ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).expect("it can be waited for");
         assert_eq!(n_ended, 1, "QEMU is left behind");
     }
 }

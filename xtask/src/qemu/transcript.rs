@@ -27,8 +27,7 @@ impl Tail {
 
     /// Adds what came.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes
-            .extend(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        self.bytes.extend(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
         let n_surplus = self.bytes.len().saturating_sub(TAIL_BYTES);
         self.bytes.drain(..n_surplus);
     }
@@ -41,11 +40,7 @@ impl Tail {
     /// All lines that were kept, readable, without the empty ones.
     pub fn lines(&self) -> Vec<String> {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
-        bytes
-            .split(|byte| *byte == b'\n')
-            .map(readable)
-            .filter(|line| !line.is_empty())
-            .collect()
+        bytes.split(|byte| *byte == b'\n').map(readable).filter(|line| !line.is_empty()).collect()
     }
 
     /// The last lines that are not empty, fit to be shown.
@@ -134,20 +129,13 @@ pub struct Finder {
 impl Finder {
     /// Looks for `text`.
     pub fn new(text: &str) -> Self {
-        Self {
-            text: without_returns(text.as_bytes()).collect(),
-            kept: Vec::new(),
-        }
+        Self { text: without_returns(text.as_bytes()).collect(), kept: Vec::new() }
     }
 
     /// Adds what came and tells whether it completed the text. An empty text is found at once.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         self.kept.extend(without_returns(bytes));
-        let found = self.text.is_empty()
-            || self
-                .kept
-                .windows(self.text.len())
-                .any(|window| window == self.text);
+        let found = self.text.is_empty() || self.kept.windows(self.text.len()).any(|window| window == self.text);
         let n_kept = self.text.len().saturating_sub(1);
         self.kept.drain(..self.kept.len().saturating_sub(n_kept));
         found
@@ -188,10 +176,7 @@ mod tests {
 
     fn check_lines(pieces: &[&str], expect: &[&str], expect_rest: &str) {
         let mut lines = Lines::new();
-        let complete: Vec<String> = pieces
-            .iter()
-            .flat_map(|piece| lines.push(piece.as_bytes()))
-            .collect();
+        let complete: Vec<String> = pieces.iter().flat_map(|piece| lines.push(piece.as_bytes())).collect();
         assert_eq!(complete, expect);
         assert_eq!(lines.finish(), expect_rest);
     }
@@ -205,10 +190,7 @@ mod tests {
 
     #[test]
     fn a_line_is_readable() {
-        assert_eq!(
-            readable(b"\x1b[1;31mred\x1b[0m\x1bc \x07bell\tend \r"),
-            "red bell end"
-        );
+        assert_eq!(readable(b"\x1b[1;31mred\x1b[0m\x1bc \x07bell\tend \r"), "red bell end");
         assert_eq!(readable(b"\xff"), "\u{fffd}");
     }
 
@@ -222,9 +204,6 @@ mod tests {
         assert_eq!(tail.last_lines(1), ["last"]);
         assert_eq!(tail.lines().len(), 2);
         assert_eq!(tail.last_lines(9).len(), 2);
-        assert_eq!(
-            tail.last_lines(9)[0],
-            format!("{}…", "x".repeat(SHOWN_CHARACTERS))
-        );
+        assert_eq!(tail.last_lines(9)[0], format!("{}…", "x".repeat(SHOWN_CHARACTERS)));
     }
 }

@@ -28,11 +28,7 @@ impl Report {
     fn from_line(line: &str) -> Option<Self> {
         match line.trim().split_once(' ')? {
             ("exit", status) => Some(Self::Exit(status.parse().ok()?)),
-            ("signal", signal) => signal
-                .parse()
-                .ok()
-                .filter(|number| (1..=64).contains(number))
-                .map(Self::Signal),
+            ("signal", signal) => signal.parse().ok().filter(|number| (1..=64).contains(number)).map(Self::Signal),
             _ => None,
         }
     }
@@ -97,16 +93,11 @@ impl Watch {
     fn console_line(&mut self, now: Duration, line: &str) -> Option<Ending> {
         // The kernel says nothing after it halted.
         self.halt = is_halt(line).then(|| now + GRACE);
-        match self
-            .suspicion
-            .as_ref()
-            .map(|(suspicion, _)| suspicion.sign(line))
-        {
+        match self.suspicion.as_ref().map(|(suspicion, _)| suspicion.sign(line)) {
             Some(Sign::Confirmed) => return self.panicked(),
             Some(Sign::None) => {}
             Some(Sign::Refuted) | None => {
-                self.suspicion =
-                    Suspicion::from_line(line).map(|suspicion| (suspicion, now + GRACE));
+                self.suspicion = Suspicion::from_line(line).map(|suspicion| (suspicion, now + GRACE));
             }
         }
         None
@@ -125,21 +116,15 @@ impl Watch {
     pub fn qemu(&mut self, bytes: &[u8]) -> Option<Ending> {
         self.qemu.push(bytes);
         let lines = self.qemu_lines.push(bytes);
-        let failed = lines.iter().find(|line| {
-            line.starts_with("KVM internal error") || line.starts_with("error: kvm run failed")
-        })?;
-        Some(Ending::HostFailed {
-            cause: format!("KVM failed: {failed}"),
-            hint: Some("use --accel tcg".to_owned()),
-        })
+        let failed = lines
+            .iter()
+            .find(|line| line.starts_with("KVM internal error") || line.starts_with("error: kvm run failed"))?;
+        Some(Ending::HostFailed { cause: format!("KVM failed: {failed}"), hint: Some("use --accel tcg".to_owned()) })
     }
 
     /// Until when `tick` has nothing to say.
     pub fn next_tick(&self) -> Option<Duration> {
-        [self.deadline, self.settled_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.deadline, self.settled_at()].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -158,8 +143,7 @@ impl Watch {
     /// QEMU has ended, and all that it printed has been told.
     pub fn ended(&mut self, now: Duration, exit: QemuExit) -> Ending {
         let last_line = self.console_lines.finish();
-        self.console_line(now, &last_line)
-            .unwrap_or_else(|| self.settled(exit))
+        self.console_line(now, &last_line).unwrap_or_else(|| self.settled(exit))
     }
 
     /// When a machine that has come to its end but goes on has done so for long enough.
@@ -180,13 +164,10 @@ impl Watch {
     fn stopped(&self, exit: QemuExit) -> Ending {
         let silent = self.console.is_empty();
         match exit {
-            QemuExit::Signal(signal) => host_failed(format!(
-                "QEMU was killed by {}",
-                super::panic::signal_text(signal)
-            )),
-            QemuExit::Status(0) if silent || self.mode == Mode::Supervised => {
-                Ending::StoppedWithoutReport { silent }
+            QemuExit::Signal(signal) => {
+                host_failed(format!("QEMU was killed by {}", super::panic::signal_text(signal)))
             }
+            QemuExit::Status(0) if silent || self.mode == Mode::Supervised => Ending::StoppedWithoutReport { silent },
             QemuExit::Status(0) => self.unless_awaited(Ending::Stopped),
             QemuExit::Status(status) => host_failed(format!("QEMU exited with status {status}")),
         }
@@ -202,15 +183,12 @@ impl Watch {
 
     fn panicked(&self) -> Option<Ending> {
         let (suspicion, _) = self.suspicion.as_ref()?;
-        Some(Ending::Panicked {
-            panic: suspicion.explain(&self.console.lines(), self.mode),
-        })
+        Some(Ending::Panicked { panic: suspicion.explain(&self.console.lines(), self.mode) })
     }
 
     /// A good ending is none while the awaited text has not come.
     fn unless_awaited(&self, ending: Ending) -> Ending {
-        self.awaited()
-            .map_or(ending, |text| Ending::NotFound { text })
+        self.awaited().map_or(ending, |text| Ending::NotFound { text })
     }
 
     fn awaited(&self) -> Option<String> {

@@ -15,8 +15,7 @@ enum Event {
 use Event::{Console, End, Qemu, Report as Port, Tick};
 
 const DONE: Event = End(QemuExit::Status(0));
-const PANIC: &str =
-    "[    0.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n";
+const PANIC: &str = "[    0.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n";
 
 fn run(mode: Mode, until: Option<&str>, events: &[Event]) -> Option<Ending> {
     let time = Duration::from_secs_f64;
@@ -39,11 +38,7 @@ fn brief(ending: Option<&Ending>) -> String {
         return "goes on".to_owned();
     };
     let data = serde_json::to_value(ending).expect("plain data");
-    format!(
-        "{} {}",
-        data["how"].as_str().expect("a name"),
-        ending.exit_status()
-    )
+    format!("{} {}", data["how"].as_str().expect("a name"), ending.exit_status())
 }
 
 fn check(mode: Mode, until: Option<&str>, events: &[Event], expect: &str) {
@@ -60,36 +55,15 @@ fn check_direct(events: &[Event], expect: &str) {
 
 #[test]
 fn the_report_gives_the_status() {
-    check_supervised(
-        &[Console(1.0, "hi\n"), Port(1.1, "exit 3\r\n"), DONE],
-        "exited 3",
-    );
-    check_supervised(
-        &[Port(1.0, "sig"), Port(1.0, "nal 11\n"), DONE],
-        "killed 139",
-    );
-    check_supervised(
-        &[Port(1.0, "exit 0\n"), Port(1.1, "exit 7\n"), DONE],
-        "exited 0",
-    );
+    check_supervised(&[Console(1.0, "hi\n"), Port(1.1, "exit 3\r\n"), DONE], "exited 3");
+    check_supervised(&[Port(1.0, "sig"), Port(1.0, "nal 11\n"), DONE], "killed 139");
+    check_supervised(&[Port(1.0, "exit 0\n"), Port(1.1, "exit 7\n"), DONE], "exited 0");
 }
 
 #[test]
 fn other_lines_are_no_report() {
-    for line in [
-        "exit\n",
-        "exit 256\n",
-        "exit -1\n",
-        "signal 0\n",
-        "signal 65\n",
-        "ready now\n",
-        "\n",
-        "exit 3",
-    ] {
-        check_supervised(
-            &[Console(1.0, "hi\n"), Port(1.0, line), DONE],
-            "stopped_without_report 1",
-        );
+    for line in ["exit\n", "exit 256\n", "exit -1\n", "signal 0\n", "signal 65\n", "ready now\n", "\n", "exit 3"] {
+        check_supervised(&[Console(1.0, "hi\n"), Port(1.0, line), DONE], "stopped_without_report 1");
     }
 }
 
@@ -107,36 +81,11 @@ fn a_program_that_is_pid_1_may_just_stop_the_machine() {
 
 #[test]
 fn the_awaited_text_ends_the_run() {
-    check(
-        Mode::Direct,
-        Some("ready"),
-        &[Console(1.0, "rea"), Console(1.1, "dy")],
-        "found 0",
-    );
-    check(
-        Mode::Direct,
-        Some("ready"),
-        &[Console(1.0, "not yet\n"), DONE],
-        "not_found 1",
-    );
-    check(
-        Mode::Supervised,
-        Some("ready"),
-        &[Port(1.0, "exit 0\n"), DONE],
-        "not_found 1",
-    );
-    check(
-        Mode::Supervised,
-        Some("ready"),
-        &[Port(1.0, "exit 3\n"), DONE],
-        "exited 3",
-    );
-    check(
-        Mode::Direct,
-        Some("Kernel panic"),
-        &[Console(1.0, PANIC), DONE],
-        "found 0",
-    );
+    check(Mode::Direct, Some("ready"), &[Console(1.0, "rea"), Console(1.1, "dy")], "found 0");
+    check(Mode::Direct, Some("ready"), &[Console(1.0, "not yet\n"), DONE], "not_found 1");
+    check(Mode::Supervised, Some("ready"), &[Port(1.0, "exit 0\n"), DONE], "not_found 1");
+    check(Mode::Supervised, Some("ready"), &[Port(1.0, "exit 3\n"), DONE], "exited 3");
+    check(Mode::Direct, Some("Kernel panic"), &[Console(1.0, PANIC), DONE], "found 0");
 }
 
 #[test]
@@ -144,16 +93,8 @@ fn a_panic_counts_when_the_machine_stops() {
     check_direct(&[Console(1.0, PANIC)], "goes on");
     check_direct(&[Console(1.0, PANIC), DONE], "panicked 123");
     check_direct(&[Console(1.0, PANIC.trim_end()), DONE], "panicked 123");
-    check(
-        Mode::Direct,
-        Some("ready"),
-        &[Console(1.0, PANIC), DONE],
-        "panicked 123",
-    );
-    check_direct(
-        &[Console(1.0, "hi "), Console(1.1, PANIC), DONE],
-        "panicked 123",
-    );
+    check(Mode::Direct, Some("ready"), &[Console(1.0, PANIC), DONE], "panicked 123");
+    check_direct(&[Console(1.0, "hi "), Console(1.1, PANIC), DONE], "panicked 123");
 }
 
 #[test]
@@ -161,10 +102,7 @@ fn a_panic_counts_when_the_kernel_says_its_last_line() {
     check_direct(
         &[
             Console(1.0, PANIC),
-            Console(
-                1.1,
-                "[    0.6] CPU: 0 PID: 1\n[    0.6] ---[ end Kernel panic - not syncing: A ]---\n",
-            ),
+            Console(1.1, "[    0.6] CPU: 0 PID: 1\n[    0.6] ---[ end Kernel panic - not syncing: A ]---\n"),
         ],
         "panicked 123",
     );
@@ -172,39 +110,14 @@ fn a_panic_counts_when_the_kernel_says_its_last_line() {
 
 #[test]
 fn a_panic_counts_after_two_seconds_of_silence() {
-    check_direct(
-        &[
-            Console(1.0, PANIC),
-            Console(1.5, "[    0.6] CPU: 0\n"),
-            Tick(3.4),
-        ],
-        "goes on",
-    );
-    check_direct(
-        &[
-            Console(1.0, PANIC),
-            Console(1.5, "[    0.6] CPU: 0\n"),
-            Tick(3.5),
-        ],
-        "panicked 123",
-    );
+    check_direct(&[Console(1.0, PANIC), Console(1.5, "[    0.6] CPU: 0\n"), Tick(3.4)], "goes on");
+    check_direct(&[Console(1.0, PANIC), Console(1.5, "[    0.6] CPU: 0\n"), Tick(3.5)], "panicked 123");
 }
 
 #[test]
 fn a_program_may_print_the_text_of_a_panic() {
-    check_direct(
-        &[
-            Console(1.0, PANIC),
-            Console(1.1, "that was in my log\n"),
-            Tick(9.0),
-            DONE,
-        ],
-        "stopped 0",
-    );
-    check_supervised(
-        &[Console(1.0, PANIC), Port(1.1, "exit 0\n"), DONE],
-        "exited 0",
-    );
+    check_direct(&[Console(1.0, PANIC), Console(1.1, "that was in my log\n"), Tick(9.0), DONE], "stopped 0");
+    check_supervised(&[Console(1.0, PANIC), Port(1.1, "exit 0\n"), DONE], "exited 0");
 }
 
 #[test]
@@ -213,10 +126,7 @@ fn a_machine_that_halted_has_stopped() {
     check_direct(&[halt(), Tick(2.9)], "goes on");
     check_direct(&[halt(), Tick(3.0)], "stopped 0");
     check_supervised(&[halt(), Tick(3.0)], "stopped_without_report 1");
-    check_direct(
-        &[halt(), Console(1.5, "that was in my log\n"), Tick(3.0)],
-        "goes on",
-    );
+    check_direct(&[halt(), Console(1.5, "that was in my log\n"), Tick(3.0)], "goes on");
 }
 
 #[test]
@@ -227,22 +137,10 @@ fn the_deadline_ends_the_run() {
 
 #[test]
 fn a_failing_qemu_is_no_fault_of_the_guest() {
-    check_direct(
-        &[Qemu("qemu: bad option\n"), End(QemuExit::Status(1))],
-        "host_failed 125",
-    );
-    check_direct(
-        &[Console(1.0, "hi\n"), End(QemuExit::Signal(9))],
-        "host_failed 125",
-    );
-    check_direct(
-        &[Qemu("qemu: warning: x\n"), Console(1.0, "hi\n"), DONE],
-        "stopped 0",
-    );
-    check_direct(
-        &[Qemu("KVM internal "), Qemu("error. Suberror: 1\n")],
-        "host_failed 125",
-    );
+    check_direct(&[Qemu("qemu: bad option\n"), End(QemuExit::Status(1))], "host_failed 125");
+    check_direct(&[Console(1.0, "hi\n"), End(QemuExit::Signal(9))], "host_failed 125");
+    check_direct(&[Qemu("qemu: warning: x\n"), Console(1.0, "hi\n"), DONE], "stopped 0");
+    check_direct(&[Qemu("KVM internal "), Qemu("error. Suberror: 1\n")], "host_failed 125");
 }
 
 #[test]

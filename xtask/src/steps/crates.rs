@@ -63,7 +63,10 @@ impl Crates {
         write(&project.join("Cargo.lock"), &self.project.1)?;
         write(&project.join("lib.rs"), "")?;
         let cargo = job.sandbox.network_tool("cargo", &project)?;
-        cargo.arg("fetch").run().context("failed to fetch crates\nhint: check the network, or cargo's registry settings")
+        cargo
+            .arg("fetch")
+            .run()
+            .context("failed to fetch crates\nhint: check the network, or cargo's registry settings")
     }
 }
 
@@ -86,7 +89,9 @@ fn sha256(path: &Utf8Path) -> Result<String> {
 fn unpack_crate(krate: &Crate, out: &Utf8Path) -> Result<()> {
     let Crate { name, version, sha256 } = krate;
     let Some(file) = cached(krate) else {
-        bail!("failed to find the crate `{name}` {version} with sha256 {sha256} in cargo's cache, although cargo fetched it");
+        bail!(
+            "failed to find the crate `{name}` {version} with sha256 {sha256} in cargo's cache, although cargo fetched it"
+        );
     };
     let folder = out.join(format!("{name}-{version}"));
     unpack::unpack(&file, &Selection { root: "*", leave_out: &[], keep: &[] }, &folder, &|_, _| ())?;

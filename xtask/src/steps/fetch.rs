@@ -40,12 +40,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            connect: Duration::from_secs(5),
-            stall: Duration::from_secs(20),
-            n_resumes: 8,
-            size: 8 << 30,
-        }
+        Limits { connect: Duration::from_secs(5), stall: Duration::from_secs(20), n_resumes: 8, size: 8 << 30 }
     }
 }
 
@@ -116,30 +111,19 @@ pub enum FetchError {
 }
 
 fn all_failed(name: &str, tries: &[Try]) -> String {
-    let mut text = format!(
-        "failed to fetch `{name}`: none of its sources worked ({} tried)",
-        tries.len()
-    );
+    let mut text = format!("failed to fetch `{name}`: none of its sources worked ({} tried)", tries.len());
     for Try { url, why } in tries {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {url}: {why}");
     }
-    text + &format!(
-        "\nhint: check the network, or put the file into vendor/{name} (its sha256 is checked there too)"
-    )
+    text + &format!("\nhint: check the network, or put the file into vendor/{name} (its sha256 is checked there too)")
 }
 
 fn disk_hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        ErrorKind::StorageFull => {
-            "the disk is full: free some space, or let PID1_STORE name a folder on a larger one"
-        }
-        ErrorKind::QuotaExceeded => {
-            "your quota is used up: free some space, or let PID1_STORE name a folder elsewhere"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "let PID1_STORE name a folder you can write to"
-        }
+        ErrorKind::StorageFull => "the disk is full: free some space, or let PID1_STORE name a folder on a larger one",
+        ErrorKind::QuotaExceeded => "your quota is used up: free some space, or let PID1_STORE name a folder elsewhere",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "let PID1_STORE name a folder you can write to",
         _ => "check the disk the folder is on",
     }
 }
@@ -168,59 +152,30 @@ pub fn fetch(
     let mut failed = Vec::new();
     for candidate in candidates {
         let Candidate { url, sha256 } = candidate;
-        let download = Download {
-            agent: &agent,
-            candidate,
-            downloads,
-            progress,
-            limits,
-        };
+        let download = Download { agent: &agent, candidate, downloads, progress, limits };
         match download.run(out) {
             Ok(size) => {
-                return Ok(Fetched {
-                    url: url.clone(),
-                    sha256: sha256.clone(),
-                    size,
-                    failed,
-                });
+                return Ok(Fetched { url: url.clone(), sha256: sha256.clone(), size, failed });
             }
-            Err(Fault::Source(why)) => failed.push(Try {
-                url: url.clone(),
-                why,
-            }),
+            Err(Fault::Source(why)) => failed.push(Try { url: url.clone(), why }),
             Err(Fault::Here(error)) => return Err(error),
         }
     }
     failed.splice(..0, notes.iter().cloned());
     let name = failed.first().map_or(out.as_str(), |one| &one.url);
-    Err(FetchError::AllFailed {
-        name: file_name(name).to_owned(),
-        tries: failed,
-    })
+    Err(FetchError::AllFailed { name: file_name(name).to_owned(), tries: failed })
 }
 
 fn check_hash(candidate: &Candidate) -> Result<(), FetchError> {
     let Candidate { url, sha256 } = candidate.clone();
     // It becomes the name of a file.
-    let is_hash = sha256.len() == 64
-        && sha256
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_hash
-        .then_some(())
-        .ok_or(FetchError::BadHash { url, sha256 })
+    let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hash.then_some(()).ok_or(FetchError::BadHash { url, sha256 })
 }
 
 fn file_name(url: &str) -> &str {
-    let path = url
-        .split(['?', '#'])
-        .next()
-        .unwrap_or(url)
-        .trim_end_matches('/');
-    path.rsplit(['/', ':'])
-        .next()
-        .filter(|name| !name.is_empty())
-        .unwrap_or("download")
+    let path = url.split(['?', '#']).next().unwrap_or(url).trim_end_matches('/');
+    path.rsplit(['/', ':']).next().filter(|name| !name.is_empty()).unwrap_or("download")
 }
 
 /// The machine's own certificates, since a company's proxy may have its own CA; SSL_CERT_FILE and SSL_CERT_DIR are honoured. A machine
@@ -230,11 +185,7 @@ fn root_certs() -> RootCerts {
     if certs.is_empty() {
         return RootCerts::WebPki;
     }
-    RootCerts::from(Vec::from_iter(
-        certs
-            .iter()
-            .map(|cert| Certificate::from_der(cert).to_owned()),
-    ))
+    RootCerts::from(Vec::from_iter(certs.iter().map(|cert| Certificate::from_der(cert).to_owned())))
 }
 
 /// ureq takes ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment. A limit for the whole body would be a limit for
@@ -295,16 +246,10 @@ impl Download<'_> {
 
     /// Held until the returned file is closed. The lock file stays: removing it would let two processes hold different ones.
     fn lock(&self) -> Result<File, FetchError> {
-        let path = self
-            .downloads
-            .join(format!("{}.lock", self.candidate.sha256));
+        let path = self.downloads.join(format!("{}.lock", self.candidate.sha256));
         let file = File::create(&path).map_err(disk(&path))?;
         if file.try_lock().is_err() {
-            (self.progress)(
-                "waiting for another process that downloads the same file",
-                0,
-                None,
-            );
+            (self.progress)("waiting for another process that downloads the same file", 0, None);
             file.lock().map_err(disk(&path))?;
         }
         Ok(file)
@@ -317,11 +262,7 @@ impl Download<'_> {
             part.restart()?;
             self.transfer_all(part)?;
         }
-        if part.sha256() == self.candidate.sha256 {
-            Ok(())
-        } else {
-            Err(self.reject(part)?)
-        }
+        if part.sha256() == self.candidate.sha256 { Ok(()) } else { Err(self.reject(part)?) }
     }
 
     /// Goes on as long as each connection gets further than the one before.
@@ -347,9 +288,7 @@ impl Download<'_> {
         }
         match response.status() {
             StatusCode::OK => part.restart_as(&self.candidate.url, response.headers())?,
-            StatusCode::PARTIAL_CONTENT if part.goes_on_at(range(response.headers())) => {
-                part.is_resumed = true
-            }
+            StatusCode::PARTIAL_CONTENT if part.goes_on_at(range(response.headers())) => part.is_resumed = true,
             StatusCode::PARTIAL_CONTENT => {
                 let why = "it sent another range than was asked for";
                 return Err(Fault::Source(why.to_owned()));
@@ -367,9 +306,7 @@ impl Download<'_> {
                 request = request.header(header::IF_RANGE, version);
             }
         }
-        request
-            .call()
-            .map_err(|error| Fault::Source(self.explain(error)))
+        request.call().map_err(|error| Fault::Source(self.explain(error)))
     }
 
     fn receive(&self, part: &mut Part, response: Response<Body>) -> Result<Transfer, Fault> {
@@ -382,18 +319,12 @@ impl Download<'_> {
                 Ok(0) => return Ok(Transfer::Whole),
                 Ok(n) if part.length + n as u64 > self.limits.size => {
                     part.restart()?;
-                    return Err(Fault::Source(format!(
-                        "it sent more than {} bytes",
-                        self.limits.size
-                    )));
+                    return Err(Fault::Source(format!("it sent more than {} bytes", self.limits.size)));
                 }
                 Ok(n) => part.append(&buffer[..n])?,
                 Err(error) => {
                     let cause = self.explain(ureq::Error::from(error));
-                    return Ok(Transfer::Cut(format!(
-                        "{cause}, after {} bytes",
-                        part.length
-                    )));
+                    return Ok(Transfer::Cut(format!("{cause}, after {} bytes", part.length)));
                 }
             }
         }
@@ -405,9 +336,7 @@ impl Download<'_> {
                 format!("nothing came for {:?}", self.limits.stall)
             }
             ureq::Error::Timeout(_) => format!("no connection within {:?}", self.limits.connect),
-            ureq::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                "the connection was cut".to_owned()
-            }
+            ureq::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
             ureq::Error::Io(error) => begin_lower(&error.to_string()),
             error => error.to_string(),
         }
@@ -416,18 +345,12 @@ impl Download<'_> {
     /// Puts a file with the wrong hash aside, where it can be looked at and is never taken for a part.
     fn reject(&self, part: &Part) -> Result<Fault, FetchError> {
         let computed = part.sha256();
-        let name = format!(
-            "rejected-{}-{}",
-            &computed[..16],
-            file_name(&self.candidate.url)
-        );
+        let name = format!("rejected-{}-{}", &computed[..16], file_name(&self.candidate.url));
         let aside = self.downloads.join(name);
         fs::rename(&part.path, &aside).map_err(disk(&aside))?;
         part.forget_version();
         let expected = &self.candidate.sha256;
-        let why = format!(
-            "wrong hash, kept as `{aside}`\n    Expected: {expected}\n    Computed: {computed}"
-        );
+        let why = format!("wrong hash, kept as `{aside}`\n    Expected: {expected}\n    Computed: {computed}");
         Ok(Fault::Source(why))
     }
 }
@@ -435,9 +358,7 @@ impl Download<'_> {
 /// The system begins its messages with a capital.
 fn begin_lower(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| {
-        first.to_lowercase().chain(letters).collect()
-    })
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Start and total length as the source gives them in Content-Range (RFC 9110, section 14.4).
@@ -448,12 +369,8 @@ fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
 }
 
 fn total_length(start: u64, headers: &HeaderMap) -> Option<u64> {
-    let length: Option<u64> = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    range(headers)
-        .and_then(|(_, total)| total)
-        .or(length.map(|length| start.saturating_add(length)))
+    let length: Option<u64> = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    range(headers).and_then(|(_, total)| total).or(length.map(|length| start.saturating_add(length)))
 }
 
 /// A file on its way, and the hash of what is there of it.
@@ -472,23 +389,11 @@ impl Part {
     fn open(downloads: &Utf8Path, sha256: &str) -> Result<Part, FetchError> {
         let path = downloads.join(format!("{sha256}.part"));
         let version = downloads.join(format!("{sha256}.version"));
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(disk(&path))?;
         let mut hasher = Sha256::new();
         let length = io::copy(&mut file, &mut hasher).map_err(disk(&path))?;
-        Ok(Part {
-            path,
-            version,
-            file,
-            hasher,
-            length,
-            is_resumed: false,
-        })
+        Ok(Part { path, version, file, hasher, length, is_resumed: false })
     }
 
     fn sha256(&self) -> String {
@@ -504,10 +409,7 @@ impl Part {
 
     fn restart(&mut self) -> Result<(), FetchError> {
         self.forget_version();
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.seek(SeekFrom::Start(0)))
-            .map_err(disk(&self.path))?;
+        self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0))).map_err(disk(&self.path))?;
         self.hasher.reset();
         (self.length, self.is_resumed) = (0, false);
         Ok(())
@@ -516,9 +418,7 @@ impl Part {
     fn restart_as(&mut self, url: &str, headers: &HeaderMap) -> Result<(), FetchError> {
         self.restart()?;
         match strong_version(headers) {
-            Some(version) => {
-                fs::write(&self.version, format!("{url}\n{version}\n")).map_err(disk(&self.version))
-            }
+            Some(version) => fs::write(&self.version, format!("{url}\n{version}\n")).map_err(disk(&self.version)),
             None => Ok(()),
         }
     }
@@ -543,17 +443,11 @@ impl Part {
 /// A weak entity tag may stand for two different contents and is not allowed in If-Range (RFC 9110, section 13.1.5).
 fn strong_version(headers: &HeaderMap) -> Option<&str> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    text(header::ETAG)
-        .filter(|tag| !tag.starts_with("W/"))
-        .or(text(header::LAST_MODIFIED))
+    text(header::ETAG).filter(|tag| !tag.starts_with("W/")).or(text(header::LAST_MODIFIED))
 }
 
 fn hex(hasher: Sha256) -> String {
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Moves a complete file to `out`; across file systems by a copy that gets its name when it is whole.
@@ -562,9 +456,7 @@ fn place(from: &Utf8Path, out: &Utf8Path) -> Result<(), FetchError> {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             let partial = partial_name(out);
             let moved = fs::copy(from, &partial).and_then(|_| fs::rename(&partial, out));
-            moved
-                .and_then(|()| fs::remove_file(from))
-                .map_err(disk(out))
+            moved.and_then(|()| fs::remove_file(from)).map_err(disk(out))
         }
         moved => moved.map_err(disk(out)),
     }
@@ -586,26 +478,13 @@ pub fn local_copy(
     let mut wrong = None;
     for path in local_paths(folder, sources) {
         let partial = partial_name(out);
-        let (sha256, size) = copy_hashed(
-            &path,
-            &mut File::create(&partial).map_err(disk(&partial))?,
-            &partial,
-        )?;
+        let (sha256, size) = copy_hashed(&path, &mut File::create(&partial).map_err(disk(&partial))?, &partial)?;
         if is_expected(sources, &sha256) {
             fs::rename(&partial, out).map_err(disk(out))?;
-            return Ok(Some(Fetched {
-                url: path.into_string(),
-                sha256,
-                size,
-                failed: Vec::new(),
-            }));
+            return Ok(Some(Fetched { url: path.into_string(), sha256, size, failed: Vec::new() }));
         }
         fs::remove_file(&partial).map_err(disk(&partial))?;
-        wrong = Some(FetchError::WrongLocal {
-            path,
-            expected: expected(sources),
-            computed: sha256,
-        });
+        wrong = Some(FetchError::WrongLocal { path, expected: expected(sources), computed: sha256 });
     }
     wrong.map_or(Ok(None), Err)
 }
@@ -613,17 +492,11 @@ pub fn local_copy(
 /// The file that [`local_copy`] would take, without copying it. It is read as a whole for its hash.
 pub fn find_local(folder: &Utf8Path, sources: &[(String, String)]) -> Option<Utf8PathBuf> {
     let hash = |path: &Utf8Path| copy_hashed(path, &mut io::sink(), path).map(|(sha256, _)| sha256);
-    local_paths(folder, sources)
-        .find(|path| hash(path).is_ok_and(|sha256| is_expected(sources, &sha256)))
+    local_paths(folder, sources).find(|path| hash(path).is_ok_and(|sha256| is_expected(sources, &sha256)))
 }
 
-fn local_paths(
-    folder: &Utf8Path,
-    sources: &[(String, String)],
-) -> impl Iterator<Item = Utf8PathBuf> {
-    let names = sources
-        .iter()
-        .flat_map(|(url, sha256)| [sha256.as_str(), file_name(url)]);
+fn local_paths(folder: &Utf8Path, sources: &[(String, String)]) -> impl Iterator<Item = Utf8PathBuf> {
+    let names = sources.iter().flat_map(|(url, sha256)| [sha256.as_str(), file_name(url)]);
     let paths = BTreeSet::from_iter(names.map(|name| folder.join(name)));
     paths.into_iter().filter(|path| path.is_file())
 }
@@ -637,11 +510,7 @@ fn expected(sources: &[(String, String)]) -> String {
     Vec::from_iter(hashes).join("\n      or: ")
 }
 
-fn copy_hashed(
-    from: &Utf8Path,
-    copy: &mut dyn Write,
-    to: &Utf8Path,
-) -> Result<(String, u64), FetchError> {
+fn copy_hashed(from: &Utf8Path, copy: &mut dyn Write, to: &Utf8Path) -> Result<(String, u64), FetchError> {
     let mut source = File::open(from).map_err(disk(from))?;
     let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 64 * 1024]);
     loop {
@@ -666,14 +535,8 @@ pub fn expand(sources: &[(String, String)]) -> (Vec<Candidate>, Vec<Try>) {
             _ => Err("it is neither `https://…` nor `http://…` nor `debian:pool/…`".to_owned()),
         };
         match urls {
-            Ok(urls) => candidates.extend(urls.into_iter().map(|url| Candidate {
-                url,
-                sha256: sha256.clone(),
-            })),
-            Err(why) => notes.push(Try {
-                url: url.clone(),
-                why,
-            }),
+            Ok(urls) => candidates.extend(urls.into_iter().map(|url| Candidate { url, sha256: sha256.clone() })),
+            Err(why) => notes.push(Try { url: url.clone(), why }),
         }
     }
     (candidates, notes)
@@ -681,54 +544,32 @@ pub fn expand(sources: &[(String, String)]) -> (Vec<Candidate>, Vec<Try>) {
 
 /// The URLs of a pool path on the mirrors this machine itself is configured with, sorted.
 pub fn expand_debian(pool_path: &str) -> Result<Vec<String>, String> {
-    let listed = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI)"])
-        .env("LC_ALL", "C")
-        .output();
-    let listed = listed.map_err(|error| {
-        format!("failed to run `apt-get` for the mirrors of this machine: {error}")
-    })?;
+    let listed = Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).env("LC_ALL", "C").output();
+    let listed = listed.map_err(|error| format!("failed to run `apt-get` for the mirrors of this machine: {error}"))?;
     let mut mirrors = http_mirrors(String::from_utf8_lossy(&listed.stdout).lines());
     if mirrors.is_empty() {
         // Before the first `apt-get update`, apt lists nothing of what it is configured with.
         mirrors = configured_mirrors(Utf8Path::new("/etc/apt"));
     }
     if mirrors.is_empty() {
-        return Err(
-            "apt has no http mirror (looked in `apt-get indextargets` and /etc/apt)".to_owned(),
-        );
+        return Err("apt has no http mirror (looked in `apt-get indextargets` and /etc/apt)".to_owned());
     }
-    Ok(Vec::from_iter(mirrors.iter().map(|mirror| {
-        format!("{mirror}/{}", pool_path.trim_start_matches('/'))
-    })))
+    Ok(Vec::from_iter(mirrors.iter().map(|mirror| format!("{mirror}/{}", pool_path.trim_start_matches('/')))))
 }
 
 fn http_mirrors<'a>(uris: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    let http = uris
-        .map(str::trim)
-        .filter(|uri| uri.starts_with("http://") || uri.starts_with("https://"));
-    http.map(|uri| uri.trim_end_matches('/').to_owned())
-        .collect()
+    let http = uris.map(str::trim).filter(|uri| uri.starts_with("http://") || uri.starts_with("https://"));
+    http.map(|uri| uri.trim_end_matches('/').to_owned()).collect()
 }
 
 fn configured_mirrors(apt: &Utf8Path) -> BTreeSet<String> {
-    let parts = apt
-        .join("sources.list.d")
-        .read_dir_utf8()
-        .into_iter()
-        .flatten()
-        .flatten();
+    let parts = apt.join("sources.list.d").read_dir_utf8().into_iter().flatten().flatten();
     let mut mirrors = BTreeSet::new();
-    for path in parts
-        .map(|entry| entry.into_path())
-        .chain([apt.join("sources.list")])
-    {
+    for path in parts.map(|entry| entry.into_path()).chain([apt.join("sources.list")]) {
         let text = fs::read_to_string(&path).unwrap_or_default();
         match path.extension() {
             Some("list") => mirrors.extend(http_mirrors(uris_of_list(&text))),
-            Some("sources") => mirrors.extend(http_mirrors(
-                uris_of_sources(&text).iter().map(String::as_str),
-            )),
+            Some("sources") => mirrors.extend(http_mirrors(uris_of_sources(&text).iter().map(String::as_str))),
             _ => {}
         }
     }
@@ -737,9 +578,7 @@ fn configured_mirrors(apt: &Utf8Path) -> BTreeSet<String> {
 
 /// One-line format of sources.list(5): `deb [ options ] uri suite component…`.
 fn uris_of_list(text: &str) -> impl Iterator<Item = &str> {
-    let binary = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("deb")?.strip_prefix([' ', '\t']));
+    let binary = text.lines().filter_map(|line| line.trim().strip_prefix("deb")?.strip_prefix([' ', '\t']));
     binary.filter_map(|rest| match rest.trim_start().strip_prefix('[') {
         Some(options) => options.split_once(']')?.1.split_whitespace().next(),
         None => rest.split_whitespace().next(),
@@ -750,8 +589,7 @@ fn uris_of_list(text: &str) -> impl Iterator<Item = &str> {
 fn uris_of_sources(text: &str) -> Vec<String> {
     let text = Vec::from_iter(text.lines().filter(|line| !line.starts_with('#'))).join("\n");
     let stanzas = text.split("\n\n").filter(|stanza| {
-        words(stanza, "types").contains(&"deb".to_owned())
-            && !words(stanza, "enabled").contains(&"no".to_owned())
+        words(stanza, "types").contains(&"deb".to_owned()) && !words(stanza, "enabled").contains(&"no".to_owned())
     });
     stanzas.flat_map(|stanza| words(stanza, "uris")).collect()
 }
@@ -759,13 +597,8 @@ fn uris_of_sources(text: &str) -> Vec<String> {
 fn words(stanza: &str, field: &str) -> Vec<String> {
     let joined = stanza.replace("\n ", " ").replace("\n\t", " ");
     let fields = joined.lines().filter_map(|line| line.split_once(':'));
-    let value = fields
-        .filter(|(name, _)| name.trim().eq_ignore_ascii_case(field))
-        .map(|(_, value)| value);
-    value
-        .flat_map(str::split_whitespace)
-        .map(str::to_owned)
-        .collect()
+    let value = fields.filter(|(name, _)| name.trim().eq_ignore_ascii_case(field)).map(|(_, value)| value);
+    value.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -782,59 +615,34 @@ mod unit {
             "deb http://a/debian stable main\n  deb\t[arch=amd64 signed-by=/k]  https://b/ s c\n",
             &["http://a/debian", "https://b/"],
         );
-        check_list(
-            "# deb http://a/ s c\ndeb-src http://b/ s c\ndebug http://c/\n\ndeb\ndeb [x http://d/",
-            &[],
-        );
+        check_list("# deb http://a/ s c\ndeb-src http://b/ s c\ndebug http://c/\n\ndeb\ndeb [x http://d/", &[]);
     }
 
     #[test]
     fn stanzas_give_the_uris_of_enabled_binary_sources() {
         let text = "Types: deb deb-src\n# no: this\nURIs: http://a/debian\n http://b/debian\nSuites: s\n\ntypes: deb\nuris: http://c\nEnabled: no\n\nTypes: deb-src\nURIs: http://d\n";
-        assert_eq!(
-            uris_of_sources(text),
-            ["http://a/debian", "http://b/debian"]
-        );
+        assert_eq!(uris_of_sources(text), ["http://a/debian", "http://b/debian"]);
     }
 
     #[test]
     fn mirrors_are_sorted_once_each_and_http_only() {
         let mirrors = http_mirrors(
-            [
-                "http://b/debian/",
-                "cdrom:[x]/",
-                "https://a",
-                "http://b/debian",
-                "mirror+file:/x",
-            ]
-            .into_iter(),
+            ["http://b/debian/", "cdrom:[x]/", "https://a", "http://b/debian", "mirror+file:/x"].into_iter(),
         );
         assert_eq!(Vec::from_iter(mirrors), ["http://b/debian", "https://a"]);
     }
 
     #[test]
     fn urls_have_file_names() {
-        let names = [
-            "https://h/a/b.tar.xz?x=/y#z",
-            "debian:pool/x/y.deb",
-            "debian:z.deb",
-            "https://h/a/",
-            "",
-        ]
-        .map(file_name);
+        let names =
+            ["https://h/a/b.tar.xz?x=/y#z", "debian:pool/x/y.deb", "debian:z.deb", "https://h/a/", ""].map(file_name);
         assert_eq!(names, ["b.tar.xz", "y.deb", "z.deb", "a", "download"]);
     }
 
     #[test]
     fn a_full_disk_is_called_full() {
-        let full = OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .and_then(|mut file| file.write_all(b"x"));
-        let error = full
-            .map_err(disk(Utf8Path::new("downloads/x.part")))
-            .unwrap_err()
-            .to_string();
+        let full = OpenOptions::new().write(true).open("/dev/full").and_then(|mut file| file.write_all(b"x"));
+        let error = full.map_err(disk(Utf8Path::new("downloads/x.part"))).unwrap_err().to_string();
         assert!(
             error.starts_with("failed to store `downloads/x.part`: No space left")
                 && error.contains("hint: the disk is full"),

@@ -59,7 +59,8 @@ impl Recipe for Initramfs {
             entries.push(Entry::file(path, text.clone().into_bytes()));
         }
         let file = File::create(job.out).with_context(|| format!("failed to write `{}`", job.out))?;
-        write_compressed(BufWriter::new(file), with_parents(entries), self.compress).context("failed to write the archive")
+        write_compressed(BufWriter::new(file), with_parents(entries), self.compress)
+            .context("failed to write the archive")
     }
 }
 
@@ -107,9 +108,13 @@ fn write_compressed(file: impl Write, entries: Vec<Entry>, compress: Compress) -
     match compress {
         Compress::None => write_archive(file, entries)?.flush(),
         // The default header holds no time and no name.
-        Compress::Gzip => write_archive(flate2::write::GzEncoder::new(file, flate2::Compression::best()), entries)?.finish()?.flush(),
+        Compress::Gzip => {
+            write_archive(flate2::write::GzEncoder::new(file, flate2::Compression::best()), entries)?.finish()?.flush()
+        }
         Compress::Zstd => write_archive(zstd::Encoder::new(file, ZSTD_LEVEL)?, entries)?.finish()?.flush(),
-        Compress::Xz => write_archive(liblzma::write::XzEncoder::new_stream(file, xz_stream()?), entries)?.finish()?.flush(),
+        Compress::Xz => {
+            write_archive(liblzma::write::XzEncoder::new_stream(file, xz_stream()?), entries)?.finish()?.flush()
+        }
     }
 }
 
@@ -153,7 +158,8 @@ fn write_archive<W: Write>(writer: W, entries: Vec<Entry>) -> io::Result<W> {
 }
 
 fn write_entry<W: Write>(writer: W, entry: Entry, inode: u32) -> io::Result<W> {
-    let size = u32::try_from(entry.content.len()).map_err(|_| io::Error::other(format!("`{}` is larger than 4 GB, newc's limit", entry.name)))?;
+    let size = u32::try_from(entry.content.len())
+        .map_err(|_| io::Error::other(format!("`{}` is larger than 4 GB, newc's limit", entry.name)))?;
     let is_folder = entry.mode & FOLDER == FOLDER;
     let builder = Builder::new(&entry.name)
         .ino(inode)
@@ -173,7 +179,11 @@ mod tests {
 
     fn archive(compress: Compress) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let entries = vec![Entry::executable("/init", b"I".to_vec()), Entry::file("/etc/a/b", b"text".to_vec()), Entry::console()];
+        let entries = vec![
+            Entry::executable("/init", b"I".to_vec()),
+            Entry::file("/etc/a/b", b"text".to_vec()),
+            Entry::console(),
+        ];
         write_compressed(&mut bytes, with_parents(entries), compress).unwrap();
         bytes
     }
@@ -202,7 +212,8 @@ mod tests {
             ("etc/a/b", REGULAR | 0o644),
             ("init", REGULAR | 0o755),
         ];
-        let expect: Vec<_> = expect.iter().zip(1..).map(|((name, mode), inode)| ((*name).to_owned(), *mode, inode, 0)).collect();
+        let expect: Vec<_> =
+            expect.iter().zip(1..).map(|((name, mode), inode)| ((*name).to_owned(), *mode, inode, 0)).collect();
         assert_eq!(found, expect);
     }
 

@@ -33,8 +33,10 @@ const IDENTITY: [(&str, &str); 4] = [
     ("KBUILD_BUILD_VERSION", "1"),
 ];
 
-const TOOLS: [ToolName; 17] =
-    ["make", "flex", "bison", "bc", "perl", "xz", "gzip", "zstd", "lz4", "sed", "grep", "awk", "find", "xargs", "cmp", "diff", "sh"];
+const TOOLS: [ToolName; 17] = [
+    "make", "flex", "bison", "bc", "perl", "xz", "gzip", "zstd", "lz4", "sed", "grep", "awk", "find", "xargs", "cmp",
+    "diff", "sh",
+];
 const LIBRARIES: [ToolName; 3] = ["libc", "libelf", "libcrypto"];
 
 impl Recipe for Kernel {
@@ -74,7 +76,8 @@ impl Kernel {
         let fragments: Vec<Utf8PathBuf> = self.fragments.iter().map(|file| job.files.join(&file.name)).collect();
         if !fragments.is_empty() {
             let merge = source.join("scripts/kconfig/merge_config.sh");
-            let merged = job.tool("sh", build).arg(merge).args(["-m", "-O", build.as_str(), ".config"]).args(&fragments);
+            let merged =
+                job.tool("sh", build).arg(merge).args(["-m", "-O", build.as_str(), ".config"]).args(&fragments);
             merged.run().context("failed to merge the fragments")?;
         }
         make(job, build)?.arg("olddefconfig").run().context("failed to complete the configuration")?;
@@ -91,7 +94,8 @@ impl Kernel {
             }
         }
         let result: BTreeMap<_, _> = options(&read(&build.join(".config"))?).into_iter().collect();
-        let is_lost = |(option, (value, _)): &(&String, &(String, Utf8PathBuf))| value_of(&result, option) != value.as_str();
+        let is_lost =
+            |(option, (value, _)): &(&String, &(String, Utf8PathBuf))| value_of(&result, option) != value.as_str();
         let lost: Vec<_> = wanted.iter().filter(is_lost).collect();
         if lost.is_empty() {
             return Ok(());
@@ -106,7 +110,10 @@ impl Kernel {
             )
         };
         let list: String = lost.iter().map(explain).collect();
-        bail!("{} of the fragments' options are not in the kernel's configuration:{list}\nhint: add what they depend on to a fragment, or take them out", lost.len())
+        bail!(
+            "{} of the fragments' options are not in the kernel's configuration:{list}\nhint: add what they depend on to a fragment, or take them out",
+            lost.len()
+        )
     }
 }
 
@@ -160,7 +167,10 @@ impl Kconfig {
     fn read(source: &Utf8Path) -> Result<Self> {
         let mut blocks: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for file in kconfig_files(source)? {
-            parse_kconfig(&String::from_utf8_lossy(&std::fs::read(&file).with_context(|| format!("failed to read `{file}`"))?), &mut blocks);
+            parse_kconfig(
+                &String::from_utf8_lossy(&std::fs::read(&file).with_context(|| format!("failed to read `{file}`"))?),
+                &mut blocks,
+            );
         }
         Ok(Self { blocks })
     }
@@ -180,7 +190,9 @@ impl Kconfig {
         match (conditions.is_empty(), unmet.is_empty()) {
             (true, _) => "another option selects or overrides it".to_owned(),
             (false, true) => format!("it depends on {}", conditions.join(" and ")),
-            (false, false) => format!("it depends on {}, and these are off: {}", conditions.join(" and "), unmet.join(", ")),
+            (false, false) => {
+                format!("it depends on {}, and these are off: {}", conditions.join(" and "), unmet.join(", "))
+            }
         }
     }
 }
@@ -240,11 +252,18 @@ mod tests {
     #[test]
     fn a_lost_option_is_explained_by_what_is_off() {
         let mut blocks = BTreeMap::new();
-        parse_kconfig("if NET\nconfig TMPFS\n\tbool \"x\"\n\tdepends on SHMEM && MMU\n\nconfig FREE\n\tbool\nendif\n", &mut blocks);
+        parse_kconfig(
+            "if NET\nconfig TMPFS\n\tbool \"x\"\n\tdepends on SHMEM && MMU\n\nconfig FREE\n\tbool\nendif\n",
+            &mut blocks,
+        );
         let kconfig = Kconfig { blocks };
-        let result = [("CONFIG_MMU", "y"), ("CONFIG_NET", "y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let result =
+            [("CONFIG_MMU", "y"), ("CONFIG_NET", "y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let result = BTreeMap::from(result);
-        assert_eq!(kconfig.explain("CONFIG_TMPFS", &result), "it depends on NET and SHMEM && MMU, and these are off: CONFIG_SHMEM");
+        assert_eq!(
+            kconfig.explain("CONFIG_TMPFS", &result),
+            "it depends on NET and SHMEM && MMU, and these are off: CONFIG_SHMEM"
+        );
         assert_eq!(kconfig.explain("CONFIG_FREE", &result), "it depends on NET");
         assert_eq!(kconfig.explain("CONFIG_NONE", &result), "this kernel has no such option");
     }

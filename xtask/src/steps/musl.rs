@@ -15,7 +15,8 @@ pub struct Musl;
 pub const OUTPUT: [&str; 6] = ["libc.a", "crt1.o", "rcrt1.o", "Scrt1.o", "crti.o", "crtn.o"];
 
 /// Position independent, because Rust's programs for musl are: their addresses are random at every start.
-const CONFIGURATION: [&str; 6] = ["--target=x86_64-linux-musl", "--disable-shared", "--disable-wrapper", "CC=gcc", "AR=ar", "CFLAGS=-fPIE"];
+const CONFIGURATION: [&str; 6] =
+    ["--target=x86_64-linux-musl", "--disable-shared", "--disable-wrapper", "CC=gcc", "AR=ar", "CFLAGS=-fPIE"];
 
 const TOOLS: [ToolName; 6] = ["gcc", "make", "sed", "grep", "awk", "sh"];
 
@@ -38,14 +39,20 @@ impl Recipe for Musl {
         // make copies this header over a read-only original and appends to the copy; an existing file keeps its own mode.
         let header = job.folder("build/obj/include/bits")?.join("syscall.h");
         write(&header, "")?;
-        std::fs::set_permissions(&header, std::fs::Permissions::from_mode(0o644)).with_context(|| format!("failed to set the mode of `{header}`"))?;
+        std::fs::set_permissions(&header, std::fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("failed to set the mode of `{header}`"))?;
         std::fs::File::options()
             .write(true)
             .open(&header)
             .and_then(|file| file.set_modified(std::time::UNIX_EPOCH))
             .with_context(|| format!("failed to set the time of `{header}`"))?;
         job.progress.now("configuring");
-        job.tool("sh", &build).arg(source.join("configure").as_str()).args(CONFIGURATION).arg("RANLIB=ranlib").run().context("failed to configure musl")?;
+        job.tool("sh", &build)
+            .arg(source.join("configure").as_str())
+            .args(CONFIGURATION)
+            .arg("RANLIB=ranlib")
+            .run()
+            .context("failed to configure musl")?;
         job.progress.now("compiling");
         let libraries = OUTPUT.map(|file| format!("lib/{file}"));
         job.tool("make", &build).args(libraries).with_cores().run().context("failed to compile musl")?;

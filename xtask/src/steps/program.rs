@@ -90,10 +90,21 @@ impl Build<'_> {
     /// `cargo build`, ready but for the packages.
     pub fn cargo<'b>(&self, job: &'b Job<'_>) -> Result<Tool<'b>> {
         let home = job.folder("cargo-home")?;
-        let source = format!("[source.crates-io]\nreplace-with = \"crates\"\n[source.crates]\ndirectory = \"{}\"\n", self.crates);
+        let source = format!(
+            "[source.crates-io]\nreplace-with = \"crates\"\n[source.crates]\ndirectory = \"{}\"\n",
+            self.crates
+        );
         write(&home.join("config.toml"), source)?;
         let target = job.folder("target")?;
-        let tool = job.tool("cargo", self.workspace).args(["build", "--offline", "--locked", "--target", TARGET, "--profile", self.profile]);
+        let tool = job.tool("cargo", self.workspace).args([
+            "build",
+            "--offline",
+            "--locked",
+            "--target",
+            TARGET,
+            "--profile",
+            self.profile,
+        ]);
         Ok(tool
             .args(["--target-dir", target.as_str()])
             .env("CARGO_HOME", home.as_str())
@@ -107,7 +118,10 @@ impl Build<'_> {
     /// reach cargo's metadata hashes, and by them the symbol names and the order of functions.
     fn wrapper(&self, job: &Job<'_>, target: &Utf8Path) -> Result<Utf8PathBuf> {
         let path = job.work.join("rustc-wrapper");
-        let mut flags = format!("--sysroot '{}' -Clinker=rust-lld --remap-path-prefix '{target}=/build' --remap-path-prefix '{}=/crates'", self.sysroot, self.crates);
+        let mut flags = format!(
+            "--sysroot '{}' -Clinker=rust-lld --remap-path-prefix '{target}=/build' --remap-path-prefix '{}=/crates'",
+            self.sysroot, self.crates
+        );
         for (name, place) in self.names {
             flags.push_str(&format!(" --remap-path-prefix '{place}={name}'"));
         }
@@ -116,7 +130,8 @@ impl Build<'_> {
             sh = job.sandbox.bin.join("sh")
         );
         write(&path, script)?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).with_context(|| format!("failed to set the mode of `{path}`"))?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .with_context(|| format!("failed to set the mode of `{path}`"))?;
         Ok(path)
     }
 
@@ -165,7 +180,15 @@ impl Recipe for GoProgram {
         }
         job.progress.now("compiling");
         let program = job.work.join("program");
-        let go = job.tool("go", &module).args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program.as_str(), "."]);
+        let go = job.tool("go", &module).args([
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags=-s -w -buildid=",
+            "-o",
+            program.as_str(),
+            ".",
+        ]);
         go.env("CGO_ENABLED", "0")
             .env("GOOS", "linux")
             .env("GOARCH", "amd64")

@@ -125,7 +125,9 @@ impl RustStd {
             job.folder(&format!("workspace/stub/{folder}/src"))?;
             let stub = workspace.join("stub").join(folder);
             write(&stub.join("src/lib.rs"), "")?;
-            let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\n[features]\nrustc-dep-of-std = []\n{features}");
+            let manifest = format!(
+                "[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\n[features]\nrustc-dep-of-std = []\n{features}"
+            );
             write(&stub.join("Cargo.toml"), manifest)?;
         }
         Ok(())
@@ -143,7 +145,8 @@ panic_abort = { path = "../library/panic_abort" }
 "#;
 
 fn root_manifest() -> String {
-    let mut text = "[workspace]\nresolver = \"2\"\nmembers = [\"root\"]\nexclude = [\"library\", \"stub\"]\n".to_owned();
+    let mut text =
+        "[workspace]\nresolver = \"2\"\nmembers = [\"root\"]\nexclude = [\"library\", \"stub\"]\n".to_owned();
     text.push_str(PROFILE);
     text.push_str("\n[patch.crates-io]\n");
     for name in ["rustc-std-workspace-core", "rustc-std-workspace-alloc"] {

@@ -30,7 +30,8 @@ impl Recipe for Fetch {
     }
 
     fn network(&self) -> Option<String> {
-        let urls: Vec<_> = self.pin.sources.iter().map(|source| format!("\n    {} (sha256 {})", source.url, source.sha256)).collect();
+        let urls: Vec<_> =
+            self.pin.sources.iter().map(|source| format!("\n    {} (sha256 {})", source.url, source.sha256)).collect();
         Some(format!("{} {}, one of:{}", self.name, self.pin.version, urls.concat()))
     }
 

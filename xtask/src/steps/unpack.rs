@@ -91,9 +91,7 @@ pub enum Cause {
         rule: &'static str,
     },
     /// The root matches no folder.
-    #[error(
-        "no folder in it matches the root `{root}`\n  at its top: {top}\nhint: correct the root of this input"
-    )]
+    #[error("no folder in it matches the root `{root}`\n  at its top: {top}\nhint: correct the root of this input")]
     NoRoot {
         /// The pattern.
         root: String,
@@ -101,9 +99,7 @@ pub enum Cause {
         top: String,
     },
     /// The root matches more than one folder.
-    #[error(
-        "the root `{root}` matches both `{first}` and `{second}`\nhint: make the root more exact"
-    )]
+    #[error("the root `{root}` matches both `{first}` and `{second}`\nhint: make the root more exact")]
     TwoRoots {
         /// The pattern.
         root: String,
@@ -113,9 +109,7 @@ pub enum Cause {
         second: String,
     },
     /// A glob that cannot be read.
-    #[error(
-        "failed to read the pattern `{pattern}`: {cause}\nhint: the syntax is that of the crate globset"
-    )]
+    #[error("failed to read the pattern `{pattern}`: {cause}\nhint: the syntax is that of the crate globset")]
     Pattern {
         /// The glob.
         pattern: String,
@@ -126,9 +120,7 @@ pub enum Cause {
     #[error("`{0}` is not empty\nhint: unpack into a folder of its own")]
     NotEmpty(Utf8PathBuf),
     /// The disk did not take it.
-    #[error(
-        "failed to write `{path}`: {cause}\nhint: check the free space and the permissions of the disk it is on"
-    )]
+    #[error("failed to write `{path}`: {cause}\nhint: check the free space and the permissions of the disk it is on")]
     Write {
         /// The file.
         path: Utf8PathBuf,
@@ -146,10 +138,7 @@ pub fn unpack(
     out: &Utf8Path,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Unpacked, UnpackError> {
-    unpack_inner(archive, selection, out, progress).map_err(|cause| UnpackError {
-        archive: archive.to_owned(),
-        cause,
-    })
+    unpack_inner(archive, selection, out, progress).map_err(|cause| UnpackError { archive: archive.to_owned(), cause })
 }
 
 fn unpack_inner(
@@ -168,21 +157,11 @@ fn unpack_inner(
         let (sender, receiver) = sync_channel(N_CHUNKS_AHEAD);
         scope.spawn(move || pump(decoder, &sender));
         let report = || progress(n_read.load(Ordering::Relaxed), total);
-        let mut stream = Stream {
-            receiver,
-            chunk: Vec::new(),
-            position: 0,
-            at_end: false,
-            failure: None,
-            report: &report,
-        };
-        let unpacked = read_entries(&mut stream, filter, out)
-            .and_then(|unpacked| stream.finish().map(|()| unpacked));
+        let mut stream =
+            Stream { receiver, chunk: Vec::new(), position: 0, at_end: false, failure: None, report: &report };
+        let unpacked = read_entries(&mut stream, filter, out).and_then(|unpacked| stream.finish().map(|()| unpacked));
         // A decoder that failed is the reason of whatever the reader of entries says then.
-        stream
-            .failure
-            .take()
-            .map_or(unpacked, |failure| Err(Cause::Damaged(failure)))
+        stream.failure.take().map_or(unpacked, |failure| Err(Cause::Damaged(failure)))
     })
 }
 
@@ -194,17 +173,8 @@ fn prepare(out: &Utf8Path) -> Result<(), Cause> {
     }
 }
 
-fn read_entries(
-    stream: &mut Stream,
-    mut filter: Filter,
-    out: &Utf8Path,
-) -> Result<Unpacked, Cause> {
-    let mut tree = Tree {
-        out,
-        nodes: HashMap::new(),
-        buffer: vec![0; COPY_SIZE],
-        unpacked: Unpacked::default(),
-    };
+fn read_entries(stream: &mut Stream, mut filter: Filter, out: &Utf8Path) -> Result<Unpacked, Cause> {
+    let mut tree = Tree { out, nodes: HashMap::new(), buffer: vec![0; COPY_SIZE], unpacked: Unpacked::default() };
     let mut archive = tar::Archive::new(stream);
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
@@ -212,8 +182,7 @@ fn read_entries(
             continue;
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        tree.add(&mut entry, &mut filter)
-            .map_err(|fault| fault.of_entry(name))?;
+        tree.add(&mut entry, &mut filter).map_err(|fault| fault.of_entry(name))?;
     }
     filter.require_root()?;
     Ok(tree.unpacked)
@@ -270,14 +239,7 @@ impl Filter {
         let leave_out = glob_set("leave_out", selection.leave_out)?;
         let keep = glob_set("keep", selection.keep)?;
         let found = pattern.is_empty().then(String::new);
-        Ok(Filter {
-            root: glob(&pattern)?.compile_matcher(),
-            pattern,
-            found,
-            leave_out,
-            keep,
-            top: BTreeSet::new(),
-        })
+        Ok(Filter { root: glob(&pattern)?.compile_matcher(), pattern, found, leave_out, keep, top: BTreeSet::new() })
     }
 
     /// The path of `name` below the root; `None` if it is not to be unpacked.
@@ -296,33 +258,20 @@ impl Filter {
             return Ok(Some(path));
         }
         if self.top.len() < N_TOP_NAMES && !name.is_empty() {
-            self.top
-                .insert(name.split('/').next().unwrap_or_default().to_owned());
+            self.top.insert(name.split('/').next().unwrap_or_default().to_owned());
         }
         let itself = is_folder.then_some(name);
-        let Some(root) = folders(name)
-            .chain(itself)
-            .find(|folder| self.root.is_match(folder))
-        else {
+        let Some(root) = folders(name).chain(itself).find(|folder| self.root.is_match(folder)) else {
             return Ok(None);
         };
         match self.found.replace(root.to_owned()) {
             None => Ok(below(root, name)),
-            Some(first) => Err(Cause::TwoRoots {
-                root: self.pattern.clone(),
-                first,
-                second: root.to_owned(),
-            }),
+            Some(first) => Err(Cause::TwoRoots { root: self.pattern.clone(), first, second: root.to_owned() }),
         }
     }
 
     fn require_root(self) -> Result<(), Cause> {
-        let Filter {
-            pattern: root,
-            found,
-            top,
-            ..
-        } = self;
+        let Filter { pattern: root, found, top, .. } = self;
         let top = Vec::from_iter(top).join(", ");
         found.map(drop).ok_or(Cause::NoRoot { root, top })
     }
@@ -337,28 +286,19 @@ fn glob_set(name: &str, patterns: &[String]) -> Result<GlobSet, Cause> {
 }
 
 fn glob(pattern: &str) -> Result<Glob, Cause> {
-    let builder = GlobBuilder::new(pattern.trim_end_matches('/'))
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build();
+    let builder =
+        GlobBuilder::new(pattern.trim_end_matches('/')).literal_separator(true).backslash_escape(true).build();
     builder.map_err(|error| bad_pattern(pattern, &error))
 }
 
 fn bad_pattern(pattern: &str, error: &globset::Error) -> Cause {
-    Cause::Pattern {
-        pattern: pattern.to_owned(),
-        cause: error.kind().to_string(),
-    }
+    Cause::Pattern { pattern: pattern.to_owned(), cause: error.kind().to_string() }
 }
 
 /// The path of `name` in the folder `root`: empty for the folder itself.
 fn below<'n>(root: &str, name: &'n str) -> Option<&'n str> {
     let rest = name.strip_prefix(root)?;
-    if root.is_empty() || rest.is_empty() {
-        Some(rest)
-    } else {
-        rest.strip_prefix('/')
-    }
+    if root.is_empty() || rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 /// The folders a path leads through, outermost first: `a/b/c` gives `a`, `a/b`.
@@ -372,10 +312,7 @@ fn clean(name: &[u8]) -> Result<String, Fault> {
     if name.starts_with('/') {
         return Err(Fault::Rule("its path is absolute"));
     }
-    let parts = Vec::from_iter(
-        name.split('/')
-            .filter(|part| !part.is_empty() && *part != "."),
-    );
+    let parts = Vec::from_iter(name.split('/').filter(|part| !part.is_empty() && *part != "."));
     if parts.contains(&"..") {
         return Err(Fault::Rule("its path has a `..` in it"));
     }
@@ -406,8 +343,7 @@ impl Tree<'_> {
         let kind = entry.header().entry_type();
         let name = clean(&entry.path_bytes())?;
         // Before ustar, a folder was an empty file whose name ends with a slash.
-        let is_folder = kind.is_dir()
-            || (kind.is_file() && entry.size() == 0 && entry.path_bytes().ends_with(b"/"));
+        let is_folder = kind.is_dir() || (kind.is_file() && entry.size() == 0 && entry.path_bytes().ends_with(b"/"));
         let Some(path) = filter.place(&name, is_folder)? else {
             return Ok(());
         };
@@ -459,8 +395,7 @@ impl Tree<'_> {
         let full = self.out.join(path);
         let made = fs::DirBuilder::new().mode(0o755).create(&full);
         // The umask may have taken bits away.
-        made.and_then(|()| fs::set_permissions(&full, Permissions::from_mode(0o755)))
-            .map_err(write_failed(&full))?;
+        made.and_then(|()| fs::set_permissions(&full, Permissions::from_mode(0o755))).map_err(write_failed(&full))?;
         self.nodes.insert(path.to_owned(), Node::Folder);
         Ok(())
     }
@@ -470,35 +405,23 @@ impl Tree<'_> {
         let is_executable = entry.header().mode().map_err(damaged)? & 0o100 != 0;
         let mode = if is_executable { 0o755 } else { 0o644 };
         let full = self.out.join(path);
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&full);
+        let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&full);
         let mut file = opened.map_err(write_failed(&full))?;
         let n_bytes = entry.size();
         self.copy(entry, &mut file, &full, n_bytes)?;
-        file.set_permissions(Permissions::from_mode(mode))
-            .map_err(write_failed(&full))?;
+        file.set_permissions(Permissions::from_mode(mode)).map_err(write_failed(&full))?;
         self.added(path, Node::File, n_bytes);
         Ok(())
     }
 
-    fn copy(
-        &mut self,
-        from: &mut impl Read,
-        to: &mut File,
-        path: &Utf8Path,
-        n_bytes: u64,
-    ) -> Result<(), Cause> {
+    fn copy(&mut self, from: &mut impl Read, to: &mut File, path: &Utf8Path, n_bytes: u64) -> Result<(), Cause> {
         let mut n_left = n_bytes;
         while n_left > 0 {
             let n = from.read(&mut self.buffer).map_err(damaged)?;
             if n == 0 {
                 return Err(Cause::Damaged(format!("it ends within `{path}`")));
             }
-            to.write_all(&self.buffer[..n])
-                .map_err(write_failed(path))?;
+            to.write_all(&self.buffer[..n]).map_err(write_failed(path))?;
             n_left = n_left.saturating_sub(n as u64);
         }
         Ok(())
@@ -516,9 +439,8 @@ impl Tree<'_> {
     /// A hard link becomes a file of its own, so that no tool can change two files by writing to one.
     fn add_copy(&mut self, path: &str, target: &[u8], filter: &mut Filter) -> Result<(), Fault> {
         let target = clean(target)?;
-        let target = filter
-            .place(&target, false)?
-            .ok_or(Fault::Rule("it is a hard link to a file that is left out"))?;
+        let target =
+            filter.place(&target, false)?.ok_or(Fault::Rule("it is a hard link to a file that is left out"))?;
         if self.nodes.get(target) != Some(&Node::File) {
             return Err(Fault::Rule("it is a hard link to what is no earlier file"));
         }
@@ -537,9 +459,7 @@ impl Tree<'_> {
 
 fn link_target(entry: &tar::Entry<impl Read>) -> Result<Vec<u8>, Fault> {
     let target = entry.link_name_bytes().filter(|target| !target.is_empty());
-    target
-        .map(|target| target.into_owned())
-        .ok_or(Fault::Rule("it is a link without a target"))
+    target.map(|target| target.into_owned()).ok_or(Fault::Rule("it is a link without a target"))
 }
 
 /// A target may climb at its start only, and no higher than the root. What follows goes down through names, each a folder or a link
@@ -548,10 +468,7 @@ fn check_target(path: &str, target: &str) -> Result<(), Fault> {
     if target.starts_with('/') {
         return Err(Fault::Rule("its target is absolute"));
     }
-    let mut parts = target
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .peekable();
+    let mut parts = target.split('/').filter(|part| !part.is_empty() && *part != ".").peekable();
     let mut n_up = 0;
     while parts.next_if(|part| *part == "..").is_some() {
         n_up += 1;
@@ -570,9 +487,7 @@ fn refuse_sparse(entry: &mut tar::Entry<impl Read>) -> Result<(), Fault> {
     let Some(mut extensions) = entry.pax_extensions().map_err(damaged)? else {
         return Ok(());
     };
-    match extensions
-        .any(|extension| extension.is_ok_and(|one| one.key_bytes().starts_with(b"GNU.sparse.")))
-    {
+    match extensions.any(|extension| extension.is_ok_and(|one| one.key_bytes().starts_with(b"GNU.sparse."))) {
         true => Err(Fault::Rule("it is a sparse file")),
         false => Ok(()),
     }
@@ -604,29 +519,16 @@ impl Payload {
             (offset, length) = debian_data(&file)?;
             magic = read_magic(&mut file, offset, length)?;
         }
-        Ok(Payload {
-            codec: codec(&magic)?,
-            file,
-            offset,
-            length,
-        })
+        Ok(Payload { codec: codec(&magic)?, file, offset, length })
     }
 
     fn decoder(mut self, n_read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
         self.file.seek(SeekFrom::Start(self.offset))?;
-        let input = BufReader::with_capacity(
-            READ_SIZE,
-            Counted {
-                inner: self.file.take(self.length),
-                n_read,
-            },
-        );
+        let input = BufReader::with_capacity(READ_SIZE, Counted { inner: self.file.take(self.length), n_read });
         Ok(match self.codec {
             Codec::Plain => Box::new(input),
             Codec::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Codec::Xz => Box::new(XzStreams {
-                current: Some(xz_decoder(input)?),
-            }),
+            Codec::Xz => Box::new(XzStreams { current: Some(xz_decoder(input)?) }),
         })
     }
 }
@@ -636,9 +538,7 @@ const READ_SIZE: usize = 256 * 1024;
 fn read_magic(file: &mut File, offset: u64, length: u64) -> Result<Vec<u8>, Cause> {
     let mut magic = Vec::new();
     file.seek(SeekFrom::Start(offset)).map_err(Cause::Read)?;
-    file.take(length.min(MAGIC_LENGTH))
-        .read_to_end(&mut magic)
-        .map_err(Cause::Read)?;
+    file.take(length.min(MAGIC_LENGTH)).read_to_end(&mut magic).map_err(Cause::Read)?;
     Ok(magic)
 }
 
@@ -671,11 +571,8 @@ const N_XZ_THREADS: u32 = 2;
 const XZ_MEMORY: u64 = 256 << 20;
 
 fn xz_decoder<R: BufRead>(input: R) -> io::Result<XzDecoder<R>> {
-    let stream = MtStreamBuilder::new()
-        .threads(N_XZ_THREADS)
-        .memlimit_threading(XZ_MEMORY)
-        .memlimit_stop(u64::MAX)
-        .decoder()?;
+    let stream =
+        MtStreamBuilder::new().threads(N_XZ_THREADS).memlimit_threading(XZ_MEMORY).memlimit_stop(u64::MAX).decoder()?;
     Ok(XzDecoder::new_stream(input, stream))
 }
 
@@ -758,9 +655,7 @@ impl Stream<'_> {
     /// Reads what is behind the last entry, so that every checksum is checked and nothing hides there.
     fn finish(&mut self) -> Result<(), Cause> {
         if self.at_end {
-            return Err(Cause::Damaged(
-                "it ends without the mark that ends an archive".to_owned(),
-            ));
+            return Err(Cause::Damaged("it ends without the mark that ends an archive".to_owned()));
         }
         let mut rest = [0; 4096];
         loop {
@@ -770,9 +665,7 @@ impl Stream<'_> {
                 _ => {}
             }
         }
-        Err(Cause::Damaged(
-            "there is something behind its end".to_owned(),
-        ))
+        Err(Cause::Damaged("there is something behind its end".to_owned()))
     }
 }
 
@@ -837,20 +730,11 @@ mod tests {
 
     fn raw(kind: u8, name: impl AsRef<[u8]>, link: impl AsRef<[u8]>) -> Raw {
         let (name, link) = (name.as_ref().to_vec(), link.as_ref().to_vec());
-        Raw {
-            kind,
-            name,
-            link,
-            mode: 0o600,
-            ..Raw::default()
-        }
+        Raw { kind, name, link, mode: 0o600, ..Raw::default() }
     }
 
     fn file(name: &str, data: &str) -> Raw {
-        Raw {
-            data: data.into(),
-            ..raw(b'0', name, "")
-        }
+        Raw { data: data.into(), ..raw(b'0', name, "") }
     }
 
     fn folder(name: &str) -> Raw {
@@ -886,16 +770,7 @@ mod tests {
     fn deb(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut bytes = b"!<arch>\n".to_vec();
         for (name, data) in members {
-            writeln!(
-                bytes,
-                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
-                0,
-                0,
-                0,
-                100644,
-                data.len()
-            )
-            .unwrap();
+            writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100644, data.len()).unwrap();
             bytes.extend_from_slice(data);
             bytes.resize(bytes.len().next_multiple_of(2), b'\n');
         }
@@ -919,32 +794,16 @@ mod tests {
     impl Desk {
         fn new() -> Desk {
             let guard = tempfile::tempdir().unwrap();
-            let path = Utf8Path::from_path(guard.path())
-                .unwrap()
-                .canonicalize_utf8()
-                .unwrap();
+            let path = Utf8Path::from_path(guard.path()).unwrap().canonicalize_utf8().unwrap();
             fs::create_dir(path.join("neighbour")).unwrap();
             fs::write(path.join("neighbour/file"), "mine").unwrap();
-            Desk {
-                _guard: guard,
-                path,
-            }
+            Desk { _guard: guard, path }
         }
 
-        fn unpack(
-            &self,
-            archive: &[u8],
-            root: &str,
-            leave_out: &[String],
-        ) -> Result<Unpacked, UnpackError> {
+        fn unpack(&self, archive: &[u8], root: &str, leave_out: &[String]) -> Result<Unpacked, UnpackError> {
             let path = self.path.join("archive");
             fs::write(&path, archive).unwrap();
-            unpack(
-                &path,
-                &Selection { root, leave_out, keep: &[] },
-                &self.path.join("out"),
-                &|_, _| {},
-            )
+            unpack(&path, &Selection { root, leave_out, keep: &[] }, &self.path.join("out"), &|_, _| {})
         }
 
         fn listing(&self) -> Vec<String> {
@@ -957,21 +816,10 @@ mod tests {
         fn is_intact(&self) -> bool {
             let mut lines = Vec::new();
             list(&self.path, "", &mut lines);
-            lines.retain(|line| {
-                !["d 755 out", "f 644 archive="]
-                    .iter()
-                    .any(|own| line.contains(own))
-            });
+            lines.retain(|line| !["d 755 out", "f 644 archive="].iter().any(|own| line.contains(own)));
             let out = self.path.join("out");
-            let links = lines
-                .iter()
-                .filter_map(|line| line.strip_prefix("l ")?.split_once(" -> "));
-            let leads_out = |path: &str| {
-                self.path
-                    .join(path)
-                    .canonicalize_utf8()
-                    .is_ok_and(|to| !to.starts_with(&out))
-            };
+            let links = lines.iter().filter_map(|line| line.strip_prefix("l ")?.split_once(" -> "));
+            let leads_out = |path: &str| self.path.join(path).canonicalize_utf8().is_ok_and(|to| !to.starts_with(&out));
             !links.clone().any(|(path, _)| leads_out(path))
                 && Vec::from_iter(lines.iter().filter(|line| !line[2..].contains("out/")))
                     == ["d 755 neighbour", "f 644 neighbour/file=mine"]
@@ -989,11 +837,7 @@ mod tests {
             .collect();
         names.sort();
         for name in names {
-            let path = if path.is_empty() {
-                name
-            } else {
-                format!("{path}/{name}")
-            };
+            let path = if path.is_empty() { name } else { format!("{path}/{name}") };
             let full = base.join(&path);
             let metadata = full.symlink_metadata().unwrap();
             let mode = metadata.permissions().mode() & 0o7777;
@@ -1003,10 +847,7 @@ mod tests {
                 lines.push(format!("d {mode:o} {path}"));
                 list(base, &path, lines);
             } else {
-                lines.push(format!(
-                    "f {mode:o} {path}={}",
-                    String::from_utf8_lossy(&fs::read(&full).unwrap())
-                ));
+                lines.push(format!("f {mode:o} {path}={}", String::from_utf8_lossy(&fs::read(&full).unwrap())));
             }
         }
     }
@@ -1023,13 +864,7 @@ mod tests {
     fn check_error(archive: &[u8], root: &str, expect: &str) {
         let desk = Desk::new();
         let text = desk.unpack(archive, root, &[]).unwrap_err().to_string();
-        assert!(
-            text.starts_with(&format!(
-                "failed to unpack `{}`: ",
-                desk.path.join("archive")
-            )),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("failed to unpack `{}`: ", desk.path.join("archive"))), "{text}");
         assert!(text.contains(expect), "{text}");
         assert!(text.contains("\nhint: "), "{text}");
         assert!(desk.is_intact());
@@ -1039,39 +874,19 @@ mod tests {
     #[track_caller]
     fn check_refused(entries: &[Raw], rule: &str) {
         let name = String::from_utf8_lossy(&entries.last().unwrap().name).into_owned();
-        check_error(
-            &tar_of(entries),
-            "",
-            &format!("refused entry `{name}`: {rule}\nhint: "),
-        );
+        check_error(&tar_of(entries), "", &format!("refused entry `{name}`: {rule}\nhint: "));
     }
 
     #[test]
     fn modes_are_normalised_and_missing_folders_are_made() {
-        let executable = Raw {
-            mode: 0o4711,
-            ..file("a/b/run", "x")
-        };
-        let odd = Raw {
-            mode: 0o1077,
-            ..file("a/b/odd", "y")
-        };
-        let bare = Raw {
-            mode: 0o000,
-            ..folder("z/")
-        };
+        let executable = Raw { mode: 0o4711, ..file("a/b/run", "x") };
+        let odd = Raw { mode: 0o1077, ..file("a/b/odd", "y") };
+        let bare = Raw { mode: 0o000, ..folder("z/") };
         check(
             &[executable, odd, bare, link("a/l", "b"), folder("a/")],
             "",
             &[],
-            &[
-                "d 755 a",
-                "d 755 a/b",
-                "f 644 a/b/odd=y",
-                "f 755 a/b/run=x",
-                "l a/l -> b",
-                "d 755 z",
-            ],
+            &["d 755 a", "d 755 a/b", "f 644 a/b/odd=y", "f 755 a/b/run=x", "l a/l -> b", "d 755 z"],
         );
     }
 
@@ -1084,18 +899,8 @@ mod tests {
             file("./src-1/library/f", "2"),
             file("./src-1/library/x/library/f", "3"),
         ];
-        let library = [
-            "f 644 f=2",
-            "d 755 x",
-            "d 755 x/library",
-            "f 644 x/library/f=3",
-        ];
-        for root in [
-            "src-1/library",
-            "*/library/",
-            "**/library",
-            "{src-*,usr/*}/library",
-        ] {
+        let library = ["f 644 f=2", "d 755 x", "d 755 x/library", "f 644 x/library/f=3"];
+        for root in ["src-1/library", "*/library/", "**/library", "{src-*,usr/*}/library"] {
             check(&entries, root, &[], &library);
         }
         check(&entries, "*/one", &[], &["f 644 f=1"]);
@@ -1105,17 +910,9 @@ mod tests {
             "src/library",
             "no folder in it matches the root `src/library`\n  at its top: src-1, top\n",
         );
-        check_error(
-            &archive,
-            "*/*",
-            "the root `*/*` matches both `src-1/one` and `src-1/library`",
-        );
+        check_error(&archive, "*/*", "the root `*/*` matches both `src-1/one` and `src-1/library`");
         check_error(&archive, "{", "failed to read the pattern `{`");
-        check_error(
-            &tar_of(&[file("a", "")]),
-            "*",
-            "no folder in it matches the root `*`\n  at its top: a\n",
-        );
+        check_error(&tar_of(&[file("a", "")]), "*", "no folder in it matches the root `*`\n  at its top: a\n");
     }
 
     #[test]
@@ -1128,41 +925,17 @@ mod tests {
             file("gone/x", ""),
         ];
         let expect = ["d 755 a", "d 755 a/b", "f 644 a/b/c="];
-        check(
-            &entries,
-            "r",
-            &["a/**/Cargo.toml", "gone/", "al*", "not/there"],
-            &expect,
-        );
-        check(
-            &[raw(b'6', "r/pipe", ""), file("r/f", "")],
-            "r",
-            &["pipe"],
-            &["f 644 f="],
-        );
+        check(&entries, "r", &["a/**/Cargo.toml", "gone/", "al*", "not/there"], &expect);
+        check(&[raw(b'6', "r/pipe", ""), file("r/f", "")], "r", &["pipe"], &["f 644 f="]);
     }
 
     #[test]
     fn hard_links_become_files_of_their_own() {
-        let original = Raw {
-            mode: 0o755,
-            ..file("r/a", "data")
-        };
+        let original = Raw { mode: 0o755, ..file("r/a", "data") };
         let desk = Desk::new();
-        let unpacked = desk
-            .unpack(&tar_of(&[original, hard_link("r/d/b", "r/a")]), "*", &[])
-            .unwrap();
-        assert_eq!(
-            desk.listing(),
-            ["f 755 a=data", "d 755 d", "f 755 d/b=data"]
-        );
-        assert_eq!(
-            unpacked,
-            Unpacked {
-                n_files: 2,
-                n_bytes: 8
-            }
-        );
+        let unpacked = desk.unpack(&tar_of(&[original, hard_link("r/d/b", "r/a")]), "*", &[]).unwrap();
+        assert_eq!(desk.listing(), ["f 755 a=data", "d 755 d", "f 755 d/b=data"]);
+        assert_eq!(unpacked, Unpacked { n_files: 2, n_bytes: 8 });
         fs::write(desk.path.join("out/a"), "changed").unwrap();
         assert!(desk.listing().contains(&"f 755 d/b=data".to_owned()));
     }
@@ -1172,34 +945,13 @@ mod tests {
         check_refused(&[file("/etc/passwd", "")], "its path is absolute");
         check_refused(&[file("a/../../x", "")], "its path has a `..` in it");
         check_refused(&[link("l", "/etc")], "its target is absolute");
-        check_refused(
-            &[link("l", "../neighbour")],
-            "its target is outside the root",
-        );
-        check_refused(
-            &[link("a/l", "./../../neighbour")],
-            "its target is outside the root",
-        );
-        check_refused(
-            &[link("a/l", ".."), link("m", "a/l/../neighbour")],
-            "its target has a `..` after a name",
-        );
-        check_refused(
-            &[folder("d"), link("l", "d"), file("l/x", "")],
-            "its path leads through a symbolic link",
-        );
-        check_refused(
-            &[folder("d"), link("l", "d"), folder("l/")],
-            "its path leads through a symbolic link",
-        );
-        check_refused(
-            &[file("a", ""), file("a/b", "")],
-            "its path leads through a file",
-        );
-        check_refused(
-            &[file("r", ""), hard_link("l", "../neighbour/file")],
-            "its path has a `..` in it",
-        );
+        check_refused(&[link("l", "../neighbour")], "its target is outside the root");
+        check_refused(&[link("a/l", "./../../neighbour")], "its target is outside the root");
+        check_refused(&[link("a/l", ".."), link("m", "a/l/../neighbour")], "its target has a `..` after a name");
+        check_refused(&[folder("d"), link("l", "d"), file("l/x", "")], "its path leads through a symbolic link");
+        check_refused(&[folder("d"), link("l", "d"), folder("l/")], "its path leads through a symbolic link");
+        check_refused(&[file("a", ""), file("a/b", "")], "its path leads through a file");
+        check_refused(&[file("r", ""), hard_link("l", "../neighbour/file")], "its path has a `..` in it");
         check_refused(&[hard_link("l", "/etc/passwd")], "its path is absolute");
     }
 
@@ -1208,55 +960,28 @@ mod tests {
         check_refused(&[raw(b'3', "c", "")], "it is a device");
         check_refused(&[raw(b'4', "b", "")], "it is a device");
         check_refused(&[raw(b'6', "p", "")], "it is a named pipe");
-        check_refused(
-            &[raw(b'V', "v", "")],
-            "it is neither a file nor a folder nor a link",
-        );
-        check_refused(
-            &[file("a", "1"), file("./a", "2")],
-            "an earlier entry has the same path",
-        );
-        check_refused(
-            &[link("a", "b"), file("a", "2")],
-            "an earlier entry has the same path",
-        );
-        check_refused(
-            &[folder("a"), link("a", "b")],
-            "an earlier entry has the same path",
-        );
+        check_refused(&[raw(b'V', "v", "")], "it is neither a file nor a folder nor a link");
+        check_refused(&[file("a", "1"), file("./a", "2")], "an earlier entry has the same path");
+        check_refused(&[link("a", "b"), file("a", "2")], "an earlier entry has the same path");
+        check_refused(&[folder("a"), link("a", "b")], "an earlier entry has the same path");
         check_refused(&[raw(b'0', b"caf\xe9", "")], "its name is not UTF-8");
         check_refused(&[raw(b'2', "l", b"caf\xe9")], "its target is not UTF-8");
         check_refused(&[link("l", "")], "it is a link without a target");
         check_refused(&[file("./", "x")], "it would replace the root");
-        check_refused(
-            &[hard_link("l", "none")],
-            "it is a hard link to what is no earlier file",
-        );
-        check_refused(
-            &[link("s", "x"), hard_link("l", "s")],
-            "it is a hard link to what is no earlier file",
-        );
-        let sparse = Raw {
-            data: b"22 GNU.sparse.major=1\n".into(),
-            ..raw(b'x', "pax", "")
-        };
+        check_refused(&[hard_link("l", "none")], "it is a hard link to what is no earlier file");
+        check_refused(&[link("s", "x"), hard_link("l", "s")], "it is a hard link to what is no earlier file");
+        let sparse = Raw { data: b"22 GNU.sparse.major=1\n".into(), ..raw(b'x', "pax", "") };
         check_refused(&[sparse, file("s", "0\n")], "it is a sparse file");
     }
 
     #[test]
     fn a_hard_link_to_what_is_left_out_is_refused() {
         let archive = tar_of(&[file("other/f", ""), hard_link("r/l", "other/f")]);
-        check_error(
-            &archive,
-            "r",
-            "refused entry `r/l`: it is a hard link to a file that is left out",
-        );
+        check_error(&archive, "r", "refused entry `r/l`: it is a hard link to a file that is left out");
     }
 
     fn sample() -> Vec<u8> {
-        let noise: String = (0..40_000u32)
-            .map(|n| char::from(b'a' + (n.wrapping_mul(n) % 251 % 26) as u8))
-            .collect();
+        let noise: String = (0..40_000u32).map(|n| char::from(b'a' + (n.wrapping_mul(n) % 251 % 26) as u8)).collect();
         tar_of(&[
             raw(b'g', "pax_global_header", ""),
             file("r/a", &noise),
@@ -1288,27 +1013,13 @@ mod tests {
             let seen = std::cell::RefCell::new(vec![(0, 1)]);
             let path = desk.path.join("archive");
             fs::write(&path, &archive).unwrap();
-            let selection = Selection {
-                root: "*",
-                leave_out: &[],
-                keep: &[],
-            };
-            let unpacked = unpack(&path, &selection, &desk.path.join("out"), &|done, all| {
-                seen.borrow_mut().push((done, all))
-            })
-            .unwrap();
-            assert_eq!(
-                unpacked,
-                Unpacked {
-                    n_files: 2,
-                    n_bytes: 40_001
-                }
-            );
+            let selection = Selection { root: "*", leave_out: &[], keep: &[] };
+            let unpacked =
+                unpack(&path, &selection, &desk.path.join("out"), &|done, all| seen.borrow_mut().push((done, all)))
+                    .unwrap();
+            assert_eq!(unpacked, Unpacked { n_files: 2, n_bytes: 40_001 });
             let seen = seen.into_inner();
-            assert!(
-                seen.last().is_some_and(|(done, all)| done == all)
-                    && seen.is_sorted_by_key(|(done, _)| *done)
-            );
+            assert!(seen.last().is_some_and(|(done, all)| done == all) && seen.is_sorted_by_key(|(done, _)| *done));
             trees.push(desk.listing());
         }
         assert_eq!(trees[0].len(), 4);
@@ -1319,19 +1030,11 @@ mod tests {
     fn an_archive_cut_anywhere_is_an_error() {
         for (number, archive) in formats(&sample()).into_iter().enumerate() {
             // One block of zeros ends a tar archive, two are the custom.
-            let shortest = if matches!(number, 0 | 7) {
-                archive.len() - 1024
-            } else {
-                archive.len() - 5
-            };
+            let shortest = if matches!(number, 0 | 7) { archive.len() - 1024 } else { archive.len() - 5 };
             for length in (0..shortest).step_by(shortest / 40).chain([shortest]) {
                 let desk = Desk::new();
                 let result = desk.unpack(&archive[..length], "*", &[]);
-                assert!(
-                    result.is_err(),
-                    "format {number} cut to {length} of {} bytes",
-                    archive.len()
-                );
+                assert!(result.is_err(), "format {number} cut to {length} of {} bytes", archive.len());
             }
         }
     }
@@ -1341,41 +1044,22 @@ mod tests {
         check_error(b"", "", "it is neither a tar archive");
         check_error(b"<html>404</html>", "", "it is neither a tar archive");
         check_error(b"\x28\xb5\x2f\xfd rest", "", "it is compressed with zstd");
-        check_error(
-            &package("data.tar.zst", b"\x28\xb5\x2f\xfd"),
-            "",
-            "it is compressed with zstd",
-        );
-        check_error(
-            &deb(&[("debian-binary", b"2.0\n")]),
-            "",
-            "without a `data.tar` member",
-        );
+        check_error(&package("data.tar.zst", b"\x28\xb5\x2f\xfd"), "", "it is compressed with zstd");
+        check_error(&deb(&[("debian-binary", b"2.0\n")]), "", "without a `data.tar` member");
         check_error(&xz(b"no tar in here"), "", "it is damaged: ");
         check_error(&xz(b""), "", "it is damaged: it ends without the mark");
         let mut flipped = xz(&sample());
         let middle = flipped.len() / 2;
         flipped[middle] ^= 1;
         check_error(&flipped, "", "it is damaged: ");
-        check_error(
-            &[tar_of(&[]), tar_of(&[file("hidden", "")])].concat(),
-            "",
-            "it is neither a tar archive",
-        );
+        check_error(&[tar_of(&[]), tar_of(&[file("hidden", "")])].concat(), "", "it is neither a tar archive");
         check_error(
             &[tar_of(&[file("a", "")]), tar_of(&[file("hidden", "")])].concat(),
             "",
             "there is something behind its end",
         );
-        check_error(
-            &[xz(&sample()), b"more".to_vec()].concat(),
-            "",
-            "it is damaged: ",
-        );
-        let lying = Raw {
-            size: Some(5000),
-            ..file("a", "x")
-        };
+        check_error(&[xz(&sample()), b"more".to_vec()].concat(), "", "it is damaged: ");
+        let lying = Raw { size: Some(5000), ..file("a", "x") };
         check_error(&lying.bytes(), "", "it is damaged: it ends within `");
     }
 
@@ -1384,10 +1068,7 @@ mod tests {
         let desk = Desk::new();
         fs::create_dir(desk.path.join("out")).unwrap();
         fs::write(desk.path.join("out/old"), "").unwrap();
-        let text = desk
-            .unpack(&tar_of(&[file("a", "")]), "", &[])
-            .unwrap_err()
-            .to_string();
+        let text = desk.unpack(&tar_of(&[file("a", "")]), "", &[]).unwrap_err().to_string();
         assert!(text.contains("/out` is not empty\nhint: "), "{text}");
         assert_eq!(desk.listing(), ["f 644 old="]);
     }
@@ -1396,23 +1077,10 @@ mod tests {
     fn a_missing_archive_is_named() {
         let desk = Desk::new();
         let missing = desk.path.join("missing");
-        let error = unpack(
-            &missing,
-            &Selection {
-                root: "",
-                leave_out: &[],
-                keep: &[],
-            },
-            &desk.path.join("out"),
-            &|_, _| {},
-        )
-        .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("failed to unpack `{missing}`: No such file")),
-            "{error}"
-        );
+        let error =
+            unpack(&missing, &Selection { root: "", leave_out: &[], keep: &[] }, &desk.path.join("out"), &|_, _| {})
+                .unwrap_err();
+        assert!(error.to_string().starts_with(&format!("failed to unpack `{missing}`: No such file")), "{error}");
     }
 
     /// Relative paths of short names, and now and then one too long for a plain header.
@@ -1422,44 +1090,17 @@ mod tests {
     }
 
     fn a_hostile_entry() -> impl Strategy<Value = Raw> {
-        let part = prop::sample::select(vec![
-            "a",
-            "b",
-            "..",
-            ".",
-            "/",
-            "//",
-            "a/b",
-            "l",
-            "\u{e9}",
-            "neighbour",
-            "file",
-        ]);
+        let part =
+            prop::sample::select(vec!["a", "b", "..", ".", "/", "//", "a/b", "l", "\u{e9}", "neighbour", "file"]);
         let name = prop::collection::vec(part, 0..5).prop_map(|parts| parts.join("/").into_bytes());
         let kind = prop::sample::select(b"0000111222225555\x0034567LKxgSVDA".to_vec());
         let size = prop::option::weighted(0.1, any::<u64>().prop_map(|size| size >> 20));
-        (
-            kind,
-            name.clone(),
-            name,
-            any::<u32>(),
-            prop::collection::vec(any::<u8>(), 0..600),
-            size,
-        )
-            .prop_map(|(kind, name, link, mode, data, size)| Raw {
-                kind,
-                name,
-                link,
-                mode: mode & 0o7777,
-                data,
-                size,
-            })
+        (kind, name.clone(), name, any::<u32>(), prop::collection::vec(any::<u8>(), 0..600), size)
+            .prop_map(|(kind, name, link, mode, data, size)| Raw { kind, name, link, mode: mode & 0o7777, data, size })
     }
 
     /// A flawless tree from anything: what would clash with an earlier path is dropped.
-    fn tree_of(
-        files: Vec<(String, String, bool)>,
-    ) -> std::collections::BTreeMap<String, (String, bool)> {
+    fn tree_of(files: Vec<(String, String, bool)>) -> std::collections::BTreeMap<String, (String, bool)> {
         let mut tree = std::collections::BTreeMap::<String, (String, bool)>::new();
         for (path, data, is_executable) in files {
             let is_folder = tree.keys().any(|known| below(&path, known).is_some());

@@ -27,6 +27,10 @@ pub fn run(session: &Session, dry_run: bool) -> Result<()> {
         store.clear_downloads()?;
     }
     let verb = if dry_run { "would delete" } else { "deleted" };
-    report::print(&format!("{verb} {n_objects} artifacts, {}; {} are needed\n", report::size(n_bytes), reached.ids.len()));
+    report::print(&format!(
+        "{verb} {n_objects} artifacts, {}; {} are needed\n",
+        report::size(n_bytes),
+        reached.ids.len()
+    ));
     Ok(())
 }

@@ -50,7 +50,11 @@ fn lay_out(planned: &Planned, store: &Store, report: &Report, folder: Utf8PathBu
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
     let kernel = object(store, report, KERNEL)?;
     let initramfs = format!("initramfs.cpio{}", planned.image.compress.suffix());
-    let sources = [(BZIMAGE, kernel.join(BZIMAGE)), (CONFIG, kernel.join(CONFIG)), (&initramfs, object(store, report, INITRAMFS)?)];
+    let sources = [
+        (BZIMAGE, kernel.join(BZIMAGE)),
+        (CONFIG, kernel.join(CONFIG)),
+        (&initramfs, object(store, report, INITRAMFS)?),
+    ];
     let mut files = BTreeMap::new();
     for (name, source) in sources {
         replace(&source, &folder.join(name))?;
@@ -96,6 +100,8 @@ fn remove_other_initramfs(folder: &Utf8Path, kept: &str) -> Result<()> {
 }
 
 fn table(finished: &Finished) -> String {
-    let row = |(name, file): (&String, &FileRecord)| format!("  {:>9}  {:<18} sha256 {}\n", report::size(file.size), name, file.sha256);
+    let row = |(name, file): (&String, &FileRecord)| {
+        format!("  {:>9}  {:<18} sha256 {}\n", report::size(file.size), name, file.sha256)
+    };
     format!("{}\n{}", finished.folder, finished.files.iter().map(row).collect::<String>())
 }

@@ -17,7 +17,11 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let last = crate::engine::last_build(&session.workspace.last_build(&planned.image.name, &args.step)).newest;
     let keys = now.get(&args.step).into_iter().chain(&last).map(|fields| fields.key());
     let Some(path) = keys.map(|key| store.log(key)).find(|path| path.is_file()) else {
-        bail!("`{}` has no log: it was never made on this machine\nhint: run `cargo xtask image {}`", args.step, args.image);
+        bail!(
+            "`{}` has no log: it was never made on this machine\nhint: run `cargo xtask image {}`",
+            args.step,
+            args.image
+        );
     };
     let text = std::fs::read(&path).with_context(|| format!("failed to read `{path}`"))?;
     session.reporter.detail(path.as_str());

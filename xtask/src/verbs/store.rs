@@ -21,8 +21,17 @@ pub fn verify(session: &Session) -> Result<u8> {
     }
     drop(progress);
     for id in &damaged {
-        let steps: Vec<_> = store.traces()?.into_iter().filter_map(|key| store.trace(key)).filter(|trace| trace.id == *id).map(|trace| trace.step).collect();
-        report::print(&format!("damaged: {id} (made by {}); taken out, made again when needed\n", if steps.is_empty() { "no known step".to_owned() } else { steps.join(", ") }));
+        let steps: Vec<_> = store
+            .traces()?
+            .into_iter()
+            .filter_map(|key| store.trace(key))
+            .filter(|trace| trace.id == *id)
+            .map(|trace| trace.step)
+            .collect();
+        report::print(&format!(
+            "damaged: {id} (made by {}); taken out, made again when needed\n",
+            if steps.is_empty() { "no known step".to_owned() } else { steps.join(", ") }
+        ));
     }
     report::print(&format!("{} artifacts, {} damaged\n", ids.len(), damaged.len()));
     Ok(u8::from(!damaged.is_empty()))

@@ -18,7 +18,13 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let now = session.with_engine(&planned, &store, |engine| engine.look(&planned.graph))?;
     let last = last_build(&session.workspace.last_build(&planned.image.name, &args.step));
     let is_there = now.get(&args.step).is_some_and(|fields| store.lookup(fields.key()).is_some());
-    report::print(&explain(&args.step, now.get(&args.step), is_there, &last, &waiting(&planned.graph, &args.step, &now)));
+    report::print(&explain(
+        &args.step,
+        now.get(&args.step),
+        is_there,
+        &last,
+        &waiting(&planned.graph, &args.step, &now),
+    ));
     Ok(())
 }
 
@@ -44,17 +50,29 @@ fn explain(step: &str, now: Option<&Fields>, is_there: bool, last: &LastBuild, w
         (None, _) if is_there => format!("{step}: up to date; another checkout made it\n"),
         (None, _) => format!("{step}: would run; this checkout never built it\n"),
         (Some(newest), _) if newest != now => {
-            let verb = if is_there { "up to date, and would not run: the store has it. Since the last build" } else { "would run. Since the last build" };
+            let verb = if is_there {
+                "up to date, and would not run: the store has it. Since the last build"
+            } else {
+                "would run. Since the last build"
+            };
             format!("{step}: {verb}\n{}", changes(now, newest))
         }
         (Some(_), _) if !is_there => format!("{step}: would run; no input changed, but the store lost its artifact\n"),
         (Some(_), None) => format!("{step}: up to date; this checkout built it once\n"),
-        (Some(newest), Some(before)) => format!("{step}: up to date. Before its last build\n{}", changes(newest, before)),
+        (Some(newest), Some(before)) => {
+            format!("{step}: up to date. Before its last build\n{}", changes(newest, before))
+        }
     }
 }
 
 fn changes(new: &Fields, old: &Fields) -> String {
-    let short = |value: &str| value.split_whitespace().map(|word| if word.len() >= 64 { word.chars().take(12).collect() } else { word.to_owned() }).collect::<Vec<_>>().join(" ");
+    let short = |value: &str| {
+        value
+            .split_whitespace()
+            .map(|word| if word.len() >= 64 { word.chars().take(12).collect() } else { word.to_owned() })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let line = |change: Change| match change {
         Change::Added(name, value) => format!("  {name} is new: {}\n", short(&value)),
         Change::Removed(name, value) => format!("  {name} is gone; it was {}\n", short(&value)),
@@ -77,7 +95,10 @@ mod tests {
     fn the_changed_file_is_named() {
         let last = LastBuild { newest: Some(fields("aa")), before: None };
         let text = explain("program", Some(&fields("bb")), false, &last, &[]);
-        assert_eq!(text, "program: would run. Since the last build\n  file.apps/hello/src/main.rs changed from aa to bb\n");
+        assert_eq!(
+            text,
+            "program: would run. Since the last build\n  file.apps/hello/src/main.rs changed from aa to bb\n"
+        );
     }
 
     #[test]

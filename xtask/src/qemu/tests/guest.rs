@@ -7,8 +7,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 /// What a kernel prints when a program that is PID 1 exits with status 3.
-pub const PANIC_TEXT: &str =
-    "[    0.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n";
+pub const PANIC_TEXT: &str = "[    0.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n";
 
 /// The console's serial port and the report's (COM1, COM2).
 const CONSOLE: u16 = 0x3f8;
@@ -27,10 +26,7 @@ pub struct Guest {
 
 impl Guest {
     pub fn new() -> Self {
-        Self {
-            code: Vec::new(),
-            file: NamedTempFile::new().expect("a temporary file"),
-        }
+        Self { code: Vec::new(), file: NamedTempFile::new().expect("a temporary file") }
     }
 
     /// Writes to the console.
@@ -81,9 +77,7 @@ impl Guest {
     /// Sleeps for ever (hlt; jmp back to it).
     pub fn stay(mut self) -> Self {
         self.code.extend([0xf4, 0xeb, 0xfd]);
-        self.file
-            .write_all(&multiboot(&self.code))
-            .expect("the disk has room");
+        self.file.write_all(&multiboot(&self.code)).expect("the disk has room");
         self
     }
 
@@ -91,24 +85,14 @@ impl Guest {
     pub fn run(&self, deadline: Duration) -> Run {
         let machine = Machine {
             qemu: QEMU.to_owned(),
-            kernel: self
-                .file
-                .path()
-                .to_path_buf()
-                .try_into()
-                .expect("a path in UTF-8"),
+            kernel: self.file.path().to_path_buf().try_into().expect("a path in UTF-8"),
             initramfs: None,
             command_line: "a 'b' \"c d\"".to_owned(),
             memory_mib: 16,
             accelerator: Accelerator::Tcg,
             extra: Vec::new(),
         };
-        Run {
-            machine,
-            mode: Mode::Supervised,
-            until: None,
-            deadline: Some(deadline),
-        }
+        Run { machine, mode: Mode::Supervised, until: None, deadline: Some(deadline) }
     }
 
     fn write(&mut self, port: u16, byte: u8) {
