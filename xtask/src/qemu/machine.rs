@@ -43,6 +43,9 @@ impl Machine {
         add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
         add(&["-display", "none"]);
         add(&["-machine", &format!("pc,accel={}", self.accelerator)]);
+        // All that the host or the translator can do: RDRAND among it, without which the first getrandom(2) of a boot
+        // waits more than a second for entropy.
+        add(&["-cpu", "max"]);
         add(&["-smp", "1"]);
         add(&["-m", &self.memory_mib.to_string()]);
         // `signal=on`: Ctrl-C in a terminal ends the machine.

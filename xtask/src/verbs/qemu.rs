@@ -73,7 +73,10 @@ fn boot(session: &Session, run: &Run) -> u8 {
         if std::io::stderr().is_terminal() {
             session.reporter.say("booting; Ctrl-C ends the machine");
         }
-        qemu::boot(run, Some(stdin.as_fd()), &mut Unbuffered(std::io::stdout()))
+        let mut console = Unbuffered { stdout: std::io::stdout(), last: b'\n' };
+        let outcome = qemu::boot(run, Some(stdin.as_fd()), &mut console);
+        console.end_line();
+        outcome
     };
     tell(session, &outcome);
     outcome.exit_status
@@ -90,16 +93,30 @@ fn tell(session: &Session, outcome: &Outcome) {
 }
 
 /// The console as it comes: a prompt without a newline must be seen, too.
-struct Unbuffered(std::io::Stdout);
+struct Unbuffered {
+    stdout: std::io::Stdout,
+    last: u8,
+}
+
+impl Unbuffered {
+    /// The machine may end in the middle of a line; what follows on the terminal is not its.
+    fn end_line(&mut self) {
+        if self.last != b'\n' {
+            // Whoever has closed stdout does not miss the end of a line.
+            let _ = self.write_all(b"\n");
+        }
+    }
+}
 
 impl Write for Unbuffered {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n_bytes = self.0.write(bytes)?;
-        self.0.flush()?;
+        let n_bytes = self.stdout.write(bytes)?;
+        self.stdout.flush()?;
+        self.last = bytes.get(..n_bytes).and_then(<[u8]>::last).copied().unwrap_or(self.last);
         Ok(n_bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        self.stdout.flush()
     }
 }
