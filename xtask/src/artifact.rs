@@ -260,7 +260,8 @@ mod tests {
             folder
         };
         let mut ids = vec![hash_path(&make("plain")).unwrap()];
-        let changes: [(&str, &dyn Fn(&Utf8Path)); 5] = [
+        type Edit<'a> = &'a dyn Fn(&Utf8Path);
+        let changes: [(&str, Edit<'_>); 5] = [
             ("content", &|folder| fs::write(folder.join("a"), "other").unwrap()),
             ("name", &|folder| fs::rename(folder.join("a"), folder.join("c")).unwrap()),
             ("mode", &|folder| fs::set_permissions(folder.join("a"), fs::Permissions::from_mode(0o755)).unwrap()),

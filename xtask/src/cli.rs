@@ -161,7 +161,7 @@ pub struct QemuArgs {
     pub image: ImageArg,
 
     /// End with status 0 as soon as the console shows this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub until: Option<String>,
 
     /// End with status 124 after this time, as in 500ms, 60s or 5m

@@ -78,6 +78,15 @@ impl StepProgress {
         }
     }
 
+    /// Something that the user should know although the step goes on.
+    pub fn warn(&self, text: &str) {
+        let line = format!("{}: {text}", self.name);
+        match &self.bar {
+            Some(bar) => bar.suspend(|| drop(writeln!(std::io::stderr(), "{line}"))),
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
     /// Bytes done of bytes in all, if that is known.
     pub fn bytes(&self, what: &str, done: u64, total: Option<u64>) {
         self.now(&match total.filter(|total| *total > 0) {

@@ -128,6 +128,8 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
 
 #[cfg(test)]
 pub mod testing {
+    //! A recipe for tests that only need a graph.
+
     use super::*;
 
     /// A recipe that makes nothing.

@@ -49,6 +49,15 @@ impl Recipe for Fetch {
                 fetch::fetch(&candidates, &notes, &job.downloads, job.out, &report, &Limits::default())?
             }
         };
+        for failed in &fetched.failed {
+            job.sandbox.note(&format!("{}: {}", failed.url, failed.why));
+        }
+        if let Some(wrong) = fetched.failed.iter().find(|failed| failed.why.contains("Computed")) {
+            job.progress.warn(&format!(
+                "warning: {} had other bytes than the lock asks for; another source was right",
+                wrong.url
+            ));
+        }
         job.sandbox.note(&format!("{}: {} bytes, sha256 {}", fetched.url, fetched.size, fetched.sha256));
         Ok(())
     }

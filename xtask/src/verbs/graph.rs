@@ -31,7 +31,7 @@ fn text(session: &Session, graph: &Graph, planned: &crate::session::Planned) -> 
         };
         let inputs: Vec<&str> = step.inputs.iter().map(|(_, input)| input.as_str()).collect();
         let needs = if inputs.is_empty() { String::new() } else { format!("  <- {}", inputs.join(", ")) };
-        format!("{:<20} {:<13} {state:<28}{needs}", step.name, step.recipe.name()).trim_end().to_owned() + "\n"
+        format!("{:<20} {:<15} {state:<25}{needs}", step.name, step.recipe.name()).trim_end().to_owned() + "\n"
     };
     Ok(graph.in_order().map(line).collect())
 }

@@ -1,0 +1,10 @@
+//! The slow tests: real builds and real boots, through the real command line. They fail, and never skip, when a tool is missing.
+//!
+//! They use the store that the user has, so that what is built once is built once; only `rebuild` starts from nothing.
+
+mod boot;
+mod cache;
+mod outputs;
+mod rebuild;
+mod refuse;
+mod support;
