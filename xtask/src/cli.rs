@@ -193,16 +193,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let scale = match unit {
-        "ms" => 0.001,
-        "s" | "" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time; ms, s, m and h are")),
+        "ms" => Some(0.001),
+        "s" | "" => Some(1.0),
+        "m" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
     };
-    let seconds = number.parse::<f64>().map(|number| number * scale).ok().filter(|seconds| *seconds > 0.0);
-    let seconds =
-        seconds.ok_or_else(|| "a positive number with a unit is expected, as in 500ms, 60s or 5m".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let seconds = number.parse::<f64>().ok().zip(scale).map(|(number, scale)| number * scale);
+    let time = seconds.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "a positive number with ms, s, m or h is expected, as in 500ms, 60s or 5m".to_owned())
 }
 
 #[cfg(test)]

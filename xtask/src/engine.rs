@@ -69,6 +69,7 @@ struct Run<'a> {
     /// Artifacts whose content was compared with their id in this run.
     intact: Mutex<BTreeSet<ArtifactId>>,
     failed: AtomicBool,
+    n_running: AtomicUsize,
     n_ran: AtomicUsize,
 }
 
@@ -92,6 +93,7 @@ impl Engine<'_> {
             done: graph.names().into_iter().map(|name| (name, Mutex::new(None))).collect(),
             intact: Mutex::default(),
             failed: AtomicBool::new(false),
+            n_running: AtomicUsize::new(0),
             n_ran: AtomicUsize::new(0),
         };
         if self.offline {
@@ -321,13 +323,12 @@ impl<'a> Run<'a> {
             bail!(NOT_STARTED);
         }
         let progress = self.engine.reporter.step(&step.name);
+        self.n_running.fetch_add(1, Ordering::Relaxed);
         let result = self.run_recipe(step, &fields, inputs, &progress);
+        let n_others = self.n_running.fetch_sub(1, Ordering::Relaxed) - 1;
         let seconds = progress.seconds();
         drop(progress);
-        let id = result.map_err(|error| {
-            self.failed.store(true, Ordering::Relaxed);
-            self.explain(step, key, error)
-        })?;
+        let id = result.map_err(|error| self.fail(step, key, n_others, error))?;
         self.engine.store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds })?;
         self.n_ran.fetch_add(1, Ordering::Relaxed);
         self.engine.reporter.say(&format!("{}: done in {seconds:.1} s", step.name));
@@ -409,6 +410,19 @@ impl<'a> Run<'a> {
             bail!("a file that it reads changed while the build began\nhint: run the command again");
         }
         Ok(())
+    }
+
+    /// No step starts after this one failed. Those that run are let finish, for their work is good; but nobody should
+    /// have to wait for them to learn what is wrong.
+    fn fail(&self, step: &Step, key: StepKey, n_others: usize, error: anyhow::Error) -> anyhow::Error {
+        self.failed.store(true, Ordering::Relaxed);
+        let error = self.explain(step, key, error);
+        if n_others > 0 {
+            let say = |text: &str| self.engine.reporter.say(text);
+            say(&crate::report::render(&error));
+            say(&format!("{n_others} other steps are being finished; Ctrl-C ends them, too"));
+        }
+        error
     }
 
     /// What failed, why, what to do, and where to read more.

@@ -144,7 +144,7 @@ pub fn error(error: &anyhow::Error) {
 }
 
 /// The causes in one sentence, each once, and all their hints at the end.
-fn render(error: &anyhow::Error) -> String {
+pub fn render(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut hints = Vec::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -94,7 +94,7 @@ impl<'a> Tool<'a> {
 
     /// Lets the tool run jobs of its own on free cores, by GNU make's jobserver protocol.
     pub fn with_cores(mut self) -> Self {
-        self.sandbox.cores.configure(&mut self.command);
+        self.sandbox.cores.configure_make(&mut self.command);
         self
     }
 
@@ -231,5 +231,13 @@ mod tests {
         let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
         sandbox.tool("sh", Utf8Path::new("/")).args(["-c", "echo a; echo b"]).on_line(&on_line).run().unwrap();
         assert_eq!(lines.into_inner().unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn make_gets_the_jobserver() {
+        let (folder, sandbox) = sandbox();
+        sandbox.tool("sh", Utf8Path::new("/")).args(["-c", "echo $MAKEFLAGS"]).with_cores().run().unwrap();
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(log.contains("--jobserver-auth="), "{log}");
     }
 }

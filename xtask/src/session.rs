@@ -8,9 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli::Global;
 use crate::doctor::{self, Policy};
+use crate::elf;
 use crate::engine::{Engine, Report};
 use crate::graph::Graph;
-use crate::image::{Image, Known};
+use crate::image::{Image, Known, Origin};
 use crate::interrupt;
 use crate::lock::Lock;
 use crate::packages::{CargoLock, Packages};
@@ -57,6 +58,7 @@ impl Session {
         let packages = Packages::read(self.workspace.root())?;
         let known = Known { fragments: stems(&self.workspace.kernel_configs(), "config")?, packages: packages.names() };
         let image = Image::read(&self.spec_path(image)?, &known)?;
+        self.preflight(&image)?;
         let lock = Lock::read(&self.workspace.sources())?;
         let std_lock_path = self.workspace.std_lock();
         let text =
@@ -65,6 +67,19 @@ impl Session {
         let facts = Facts { root: self.workspace.root(), lock: &lock, std_lock: &std_lock, packages: &packages };
         let graph = plan::plan(&image, &facts).with_context(|| format!("failed to plan the image `{}`", image.name))?;
         Ok(Planned { image, lock, graph })
+    }
+
+    /// What can be said of the program before anything is built.
+    fn preflight(&self, image: &Image) -> Result<()> {
+        let root = self.workspace.root();
+        match &image.program.origin {
+            Origin::Package(_) => Ok(()),
+            Origin::File(path) => elf::check(&root.join(path), path.as_str()),
+            Origin::Go(folder) if root.join(folder).join("go.mod").is_file() => Ok(()),
+            Origin::Go(folder) => {
+                bail!("failed to find a Go module in `{folder}`: it has no go.mod\nhint: run `go mod init NAME` there")
+            }
+        }
     }
 
     fn spec_path(&self, image: &str) -> Result<Utf8PathBuf> {

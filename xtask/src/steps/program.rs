@@ -1,6 +1,6 @@
 //! Builds the machine's program: a workspace package (Rust, static for musl), a Go module, or a finished file.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::elf;
@@ -64,7 +64,7 @@ impl Recipe for RustProgram {
             profile: PROFILE,
         };
         let on_line = Build::on_line(job);
-        let cargo = build.cargo(job)?.args(["-p", package, "--bin", package]);
+        let cargo = build.cargo(job, &[])?.args(["-p", package, "--bin", package]);
         cargo.on_line(&on_line).run().with_context(|| format!("failed to compile `{package}`"))?;
         let program = build.target_folder(job, package);
         elf::check(&program, package)?;
@@ -87,8 +87,9 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// `cargo build`, ready but for the packages.
-    pub fn cargo<'b>(&self, job: &'b Job<'_>) -> Result<Tool<'b>> {
+    /// `cargo build`, ready but for the packages. It runs in `/`, for cargo looks for settings in all folders around the
+    /// current one, and the user's own must not count here.
+    pub fn cargo<'b>(&self, job: &'b Job<'_>, rustflags: &[&str]) -> Result<Tool<'b>> {
         let home = job.folder("cargo-home")?;
         let source = format!(
             "[source.crates-io]\nreplace-with = \"crates\"\n[source.crates]\ndirectory = \"{}\"\n",
@@ -96,20 +97,14 @@ impl Build<'_> {
         );
         write(&home.join("config.toml"), source)?;
         let target = job.folder("target")?;
-        let tool = job.tool("cargo", self.workspace).args([
-            "build",
-            "--offline",
-            "--locked",
-            "--target",
-            TARGET,
-            "--profile",
-            self.profile,
-        ]);
-        Ok(tool
-            .args(["--target-dir", target.as_str()])
+        let manifest = self.workspace.join("Cargo.toml");
+        Ok(job
+            .tool("cargo", Utf8Path::new("/"))
+            .args(["build", "--offline", "--locked", "--target", TARGET, "--profile", self.profile])
+            .args(["--manifest-path", manifest.as_str(), "--target-dir", target.as_str()])
             .env("CARGO_HOME", home.as_str())
             .env("RUSTC_WRAPPER", self.wrapper(job, &target)?.as_str())
-            // The default, the host's core count, could reach the output through the order of things.
+            .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"))
             .env("CARGO_INCREMENTAL", "0")
             .with_cores())
     }
@@ -175,9 +170,6 @@ impl Recipe for GoProgram {
 
     fn run(&self, job: &Job<'_>) -> Result<()> {
         let module = job.files.join("module");
-        if !module.join("go.mod").is_file() {
-            bail!("failed to find a Go module in `{}`: it has no go.mod\nhint: run `go mod init` there", self.shown);
-        }
         job.progress.now("compiling");
         let program = job.work.join("program");
         let go = job.tool("go", &module).args([
@@ -197,6 +189,7 @@ impl Recipe for GoProgram {
             // Nothing is downloaded here: neither modules (they belong into the module's vendor folder) nor another toolchain.
             .env("GOPROXY", "off")
             .env("GOTOOLCHAIN", "local")
+            .env("GOWORK", "off")
             .run()
             .with_context(|| format!("failed to compile the Go program in `{}`", self.shown))?;
         elf::check(&program, &self.shown)?;

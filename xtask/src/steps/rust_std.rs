@@ -34,7 +34,7 @@ codegen-units = 10000
 "#;
 
 /// Marks the library's crates as the compiler's own, keeps their bitcode, and leaves out tables that only unwinding reads.
-const RUSTFLAGS: &str = "-Zforce-unstable-if-unmarked -Cembed-bitcode=yes -Cforce-unwind-tables=no";
+const RUSTFLAGS: [&str; 3] = ["-Zforce-unstable-if-unmarked", "-Cembed-bitcode=yes", "-Cforce-unwind-tables=no"];
 
 /// Crates that only other systems use: folder, name, version, further features. Cargo wants to see them all the same.
 const STUBS: [(&str, &str, &str, &str); 10] = [
@@ -68,7 +68,7 @@ impl Recipe for RustStd {
         fields.set("version", &self.version);
         fields.set("lock", &self.lock);
         fields.set("manifest", root_manifest());
-        fields.set("rustflags", RUSTFLAGS);
+        fields.set("rustflags", RUSTFLAGS.join(" "));
         for (object, source) in OBJECTS {
             fields.set(format!("source of {object}"), source);
         }
@@ -89,9 +89,9 @@ impl Recipe for RustStd {
             names: &[("/rust", &workspace), ("/rust/library", job.input("library")?)],
             profile: "release",
         };
-        let cargo = build.cargo(job)?.args(["-p", "std", "-p", "panic_abort"]);
+        let cargo = build.cargo(job, &RUSTFLAGS)?.args(["-p", "std", "-p", "panic_abort"]);
         // Only the compiler's own library may use its unstable features; no other step sets this.
-        let cargo = cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS);
+        let cargo = cargo.env("RUSTC_BOOTSTRAP", "1");
         let on_line = Build::on_line(job);
         cargo.on_line(&on_line).run().context("failed to compile Rust's standard library")?;
         collect(job, &build.target_folder(job, "deps"))
