@@ -16,7 +16,7 @@ use crate::artifact;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::{Reporter, StepProgress};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, ToolFailed};
 use crate::steps::Job;
 use crate::store::{Claim, Store, Temp, Trace};
 use crate::toolbox::{HostTool, ToolName, Toolbox};
@@ -367,15 +367,34 @@ impl<'a> Run<'a> {
             vendor: engine.workspace.vendor(),
             progress,
         };
-        step.recipe.run(&job)?;
-        progress.now("storing");
-        let id = engine.store.commit(&out)?;
+        self.make_output(step, &job).map_err(|error| self.mention_full_disk(error))
+    }
+
+    fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
+        step.recipe.run(job)?;
+        job.progress.now("storing");
+        let id = self.engine.store.commit(job.out)?;
         match step.recipe.declared() {
             Some(declared) if declared != id => {
-                engine.store.discard(id)?;
-                bail!("the output is not what vendor/sources.toml declares\n  Expected: {declared}\n  Computed: {id}")
+                self.engine.store.discard(id)?;
+                bail!(
+                    "the output is not what vendor/sources.toml declares\n  Expected: {declared}\n  Computed: {id}\n\
+                     hint: if the pin is meant to change, write the computed hash into `tree`"
+                )
             }
             _ => Ok(id),
+        }
+    }
+
+    /// Few tools say plainly that the disk is full. Asked while the half-made output still fills it.
+    fn mention_full_disk(&self, error: anyhow::Error) -> anyhow::Error {
+        match self.engine.store.free_bytes() {
+            Some(free) if free < FULL_DISK => error.context(format!(
+                "the disk of the store is full ({} left)\n\
+                 hint: free some space, run `cargo xtask gc`, or name another folder in PID1_STORE",
+                crate::report::size(free)
+            )),
+            _ => error,
         }
     }
 
@@ -427,19 +446,13 @@ impl<'a> Run<'a> {
 
     /// What failed, why, what to do, and where to read more.
     fn explain(&self, step: &Step, key: StepKey, error: anyhow::Error) -> anyhow::Error {
-        let store = self.engine.store;
-        let log = store.log(key);
-        let mut text = format!("failed to make `{}` (key {})", step.name, key.short());
-        let tail = tail(&log, LOG_LINES);
-        if store.free_bytes().is_some_and(|free| free < FULL_DISK) {
-            text.push_str(&format!(
-                "\nhint: the disk of the store is full ({} left): free some space, run `cargo xtask gc`, or name another folder in PID1_STORE",
-                crate::report::size(store.free_bytes().unwrap_or(0))
-            ));
-        }
-        if tail.is_empty() {
+        let log = self.engine.store.log(key);
+        let text = format!("failed to make `{}` (key {})", step.name, key.short());
+        // A failure of ours explains itself; a tool's reason is in what it printed.
+        if !error.chain().any(|cause| cause.is::<ToolFailed>()) {
             return error.context(text);
         }
+        let tail = tail(&log, LOG_LINES);
         let lines: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
         anyhow!("{error:#}\n  the last lines of its log:{lines}\n  the whole log: {log}").context(text)
     }

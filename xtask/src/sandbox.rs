@@ -8,12 +8,22 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 
 use crate::artifact::EPOCH;
 use crate::toolbox::{self, ToolName};
+
+/// A build tool said that it failed. Why, is in the step's log.
+#[derive(Debug, thiserror::Error)]
+#[error("`{program}` failed with {status}")]
+pub struct ToolFailed {
+    /// The tool's name.
+    pub program: String,
+    /// How it ended.
+    pub status: ExitStatus,
+}
 
 /// What a build tool sees of the machine.
 pub struct Sandbox {
@@ -105,7 +115,7 @@ impl<'a> Tool<'a> {
         let program = self.command.get_program().to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
         let status = self.run_logged().with_context(|| format!("failed to run `{program}`"))?;
         if !status.success() {
-            bail!("`{program}` failed with {status}");
+            return Err(ToolFailed { program, status }.into());
         }
         Ok(())
     }

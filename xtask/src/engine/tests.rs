@@ -44,7 +44,8 @@ impl Recipe for Text {
         self.n_runs.fetch_add(1, Ordering::SeqCst);
         job.sandbox.note("a line of the log");
         if self.fails {
-            bail!("it is meant to fail");
+            let status = std::os::unix::process::ExitStatusExt::from_raw(3 << 8);
+            return Err(ToolFailed { program: "cc".to_owned(), status }.into());
         }
         let mut text = self.always.clone().unwrap_or_else(|| self.text.clone());
         for (role, path) in &job.inputs {
@@ -180,7 +181,7 @@ fn a_failure_names_the_step_shows_the_log_and_keeps_what_was_finished() {
     let bad = Text { fails: true, ..text("bad") };
     let steps = || vec![step("a", &a, &[]), step("bad", &bad, &["a"])];
     let error = format!("{:#}", bench.build(steps(), "bad").unwrap_err());
-    for part in ["failed to make `bad`", "it is meant to fail", "| a line of the log", "the whole log: "] {
+    for part in ["failed to make `bad`", "`cc` failed with exit status: 3", "| a line of the log", "the whole log: "] {
         assert!(error.contains(part), "{part} is not in {error}");
     }
     assert!(bench.build(steps(), "bad").is_err());

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use self::kconfig::Kconfig;
 use crate::image::Base;
 use crate::key::Fields;
 use crate::steps::{FileInput, Job, Recipe, copy};
 use crate::toolbox::{BINUTILS, COREUTILS, GCC, ToolName};
+
+mod kconfig;
 
 /// Plans a kernel; its one input is the source tree, `source`.
 pub struct Kernel {
@@ -100,7 +103,7 @@ impl Kernel {
         if lost.is_empty() {
             return Ok(());
         }
-        job.progress.now("explaining lost options");
+        job.progress.now("looking up why options were lost");
         let kconfig = Kconfig::read(source)?;
         let explain = |(option, (value, file)): &(&String, &(String, Utf8PathBuf))| {
             format!(
@@ -157,87 +160,6 @@ fn value_of<'a>(result: &'a BTreeMap<String, String>, option: &str) -> &'a str {
     result.get(option).map_or("n", String::as_str)
 }
 
-/// What the tree's Kconfig files say of an option's dependencies; enough of the language to tell a person what is unmet.
-struct Kconfig {
-    /// Lines of the blocks that define an option.
-    blocks: BTreeMap<String, Vec<String>>,
-}
-
-impl Kconfig {
-    fn read(source: &Utf8Path) -> Result<Self> {
-        let mut blocks: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for file in kconfig_files(source)? {
-            parse_kconfig(
-                &String::from_utf8_lossy(&std::fs::read(&file).with_context(|| format!("failed to read `{file}`"))?),
-                &mut blocks,
-            );
-        }
-        Ok(Self { blocks })
-    }
-
-    fn explain(&self, option: &str, result: &BTreeMap<String, String>) -> String {
-        let Some(lines) = self.blocks.get(option.trim_start_matches("CONFIG_")) else {
-            return "this kernel has no such option".to_owned();
-        };
-        let conditions: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let mut unmet: Vec<String> = Vec::new();
-        for name in conditions.iter().flat_map(|condition| symbols(condition)) {
-            let full = format!("CONFIG_{name}");
-            if value_of(result, &full) == "n" && !unmet.contains(&full) {
-                unmet.push(full);
-            }
-        }
-        match (conditions.is_empty(), unmet.is_empty()) {
-            (true, _) => "another option selects or overrides it".to_owned(),
-            (false, true) => format!("it depends on {}", conditions.join(" and ")),
-            (false, false) => {
-                format!("it depends on {}, and these are off: {}", conditions.join(" and "), unmet.join(", "))
-            }
-        }
-    }
-}
-
-/// The Kconfig files that count for x86: those of other architectures define the same options anew.
-fn kconfig_files(source: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    let files = crate::artifact::files_below(source)?;
-    let is_ours = |path: &Utf8PathBuf| {
-        let is_kconfig = path.file_name().is_some_and(|name| name.starts_with("Kconfig"));
-        is_kconfig && (!path.starts_with("arch") || path.starts_with("arch/x86") || path == "arch/Kconfig")
-    };
-    Ok(files.into_iter().filter(is_ours).map(|path| source.join(path)).collect())
-}
-
-/// Collects `depends on`, the condition of the prompt, and the enclosing `if` blocks of every option.
-fn parse_kconfig(text: &str, blocks: &mut BTreeMap<String, Vec<String>>) {
-    let mut ifs: Vec<String> = Vec::new();
-    let mut current: Option<String> = None;
-    for line in text.lines().map(str::trim) {
-        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        match word {
-            "config" | "menuconfig" => {
-                current = Some(rest.trim().to_owned());
-                blocks.entry(rest.trim().to_owned()).or_default().extend(ifs.iter().cloned());
-            }
-            "if" => ifs.push(rest.trim().to_owned()),
-            "endif" => drop(ifs.pop()),
-            "menu" | "choice" | "endmenu" | "endchoice" | "comment" | "source" => current = None,
-            "depends" => {
-                if let Some(conditions) = current.as_ref().and_then(|name| blocks.get_mut(name)) {
-                    conditions.push(rest.trim_start_matches("on").trim().to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The options that a condition mentions.
-fn symbols(condition: &str) -> Vec<&str> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = condition.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
-    words.filter(|word| word.chars().any(|c| c.is_ascii_uppercase())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,24 +169,5 @@ mod tests {
         let found = options("# why\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"a=b\"\n\nnot an option=1\n");
         let expect = [("CONFIG_A", "y"), ("CONFIG_B", "n"), ("CONFIG_C", "\"a=b\"")];
         assert_eq!(found, expect.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    }
-
-    #[test]
-    fn a_lost_option_is_explained_by_what_is_off() {
-        let mut blocks = BTreeMap::new();
-        parse_kconfig(
-            "if NET\nconfig TMPFS\n\tbool \"x\"\n\tdepends on SHMEM && MMU\n\nconfig FREE\n\tbool\nendif\n",
-            &mut blocks,
-        );
-        let kconfig = Kconfig { blocks };
-        let result =
-            [("CONFIG_MMU", "y"), ("CONFIG_NET", "y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let result = BTreeMap::from(result);
-        assert_eq!(
-            kconfig.explain("CONFIG_TMPFS", &result),
-            "it depends on NET and SHMEM && MMU, and these are off: CONFIG_SHMEM"
-        );
-        assert_eq!(kconfig.explain("CONFIG_FREE", &result), "it depends on NET");
-        assert_eq!(kconfig.explain("CONFIG_NONE", &result), "this kernel has no such option");
     }
 }
