@@ -78,9 +78,9 @@ fn object(store: &Store, report: &Report, step: &str) -> Result<Utf8PathBuf> {
     store.object(id).with_context(|| format!("the artifact {id} has vanished from the store"))
 }
 
-/// Copies beside the target and renames: a machine that runs from the old file keeps it.
+/// Copies beside the target and renames: a machine that runs from the old file keeps it, and two builds at once do not mix.
 fn replace(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-    let new = Utf8PathBuf::from(format!("{to}.new"));
+    let new = Utf8PathBuf::from(format!("{to}.{}.new", std::process::id()));
     let context = || format!("failed to write `{to}`");
     let _ = std::fs::remove_file(&new);
     std::fs::copy(from, &new).with_context(context)?;

@@ -1,5 +1,8 @@
 //! Real machines.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use crate::support::{Checkout, compile};
 
 /// Far longer than any of these machines takes, on a loaded host too.
@@ -82,10 +85,15 @@ fn the_deadline_and_the_awaited_text_decide() {
 fn the_dry_run_can_be_pasted() {
     let this = Checkout::this();
     let command = this.xtask(&["qemu", "--dry-run"]).expect(0).stdout;
-    let script = format!("timeout 240 {} | grep -m1 'Hello from Rust'", command.trim());
-    let output =
-        std::process::Command::new("sh").args(["-c", &script]).stdin(std::process::Stdio::null()).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("Hello from Rust"), "{script}\n{output:?}");
+    // `exec`, so that what is killed below is QEMU itself.
+    let script = format!("exec {}", command.trim());
+    let mut shell = std::process::Command::new("sh");
+    let mut machine = shell.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(machine.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let has_booted = lines.into_iter().any(|line| line.contains("Hello from Rust"));
+    machine.kill().unwrap();
+    machine.wait().unwrap();
+    assert!(has_booted, "{script}");
 }
 
 #[test]
