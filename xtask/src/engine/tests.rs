@@ -3,7 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use std::fs;
+use std::sync::atomic::Ordering;
+
 use super::*;
+use crate::sandbox::ToolFailed;
+use crate::steps::Job;
 use crate::steps::{FileInput, Recipe, write};
 use crate::store::Access;
 

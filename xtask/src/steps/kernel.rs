@@ -136,7 +136,8 @@ fn compile(job: &Job<'_>, build: &Utf8Path) -> Result<()> {
         // kbuild prints `  CC      kernel/fork.o` for each thing it makes.
         if let Some((verb, target)) = line.strip_prefix("  ").and_then(|line| line.split_once(' ')) {
             let n_done = n_lines.fetch_add(1, Ordering::Relaxed) + 1;
-            job.progress.now(&format!("{n_done} targets, {verb} {}", target.trim()));
+            let target = target.trim().trim_start_matches(build.as_str()).trim_start_matches('/');
+            job.progress.now(&format!("{n_done} targets, {verb} {target}"));
         }
     };
     make(job, build)?.arg("bzImage").with_cores().on_line(&on_line).run().context("failed to compile the kernel")

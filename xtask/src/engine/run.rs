@@ -1,0 +1,371 @@
+//! One run of a graph: every step is looked up, and if need be claimed, run, and committed; each in a thread of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, anyhow, bail};
+use camino::Utf8Path;
+
+use super::{Built, Engine, expand};
+use crate::artifact;
+use crate::graph::{Graph, Step};
+use crate::key::{ArtifactId, Fields, StepKey};
+use crate::report::StepProgress;
+use crate::sandbox::{Sandbox, ToolFailed};
+use crate::steps::Job;
+use crate::store::{Claim, Temp, Trace};
+
+/// One run of a graph: what is done so far.
+pub struct Run<'a> {
+    engine: &'a Engine<'a>,
+    graph: &'a Graph,
+    /// Locked while a step is being made, so that a second asker waits for the first.
+    done: BTreeMap<&'a str, Mutex<Option<Built>>>,
+    /// Artifacts whose content was compared with their id in this run.
+    intact: Mutex<BTreeSet<ArtifactId>>,
+    failed: AtomicBool,
+    n_running: AtomicUsize,
+}
+
+/// Said by a step that was not started because another one failed.
+const NOT_STARTED: &str = "not started, because another step failed";
+
+impl<'a> Run<'a> {
+    /// Nothing is done yet.
+    pub fn new(engine: &'a Engine<'a>, graph: &'a Graph) -> Self {
+        Self {
+            engine,
+            graph,
+            done: graph.names().into_iter().map(|name| (name, Mutex::new(None))).collect(),
+            intact: Mutex::default(),
+            failed: AtomicBool::new(false),
+            n_running: AtomicUsize::new(0),
+        }
+    }
+
+    /// Makes the goals, and gives every step that was needed for them.
+    pub fn build(self, goals: &[&'a str]) -> Result<BTreeMap<String, Built>> {
+        if self.engine.offline {
+            self.require_offline(goals)?;
+        }
+        self.make_intact(goals)?;
+        let built = |(name, slot): (&str, Mutex<Option<Built>>)| Some((name.to_owned(), slot.into_inner().ok()??));
+        Ok(self.done.into_iter().filter_map(built).collect())
+    }
+
+    fn step(&self, name: &str) -> Result<&'a Step> {
+        self.graph.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))
+    }
+
+    /// Makes steps side by side.
+    fn make(&self, names: &[&'a str]) -> Result<Vec<Built>> {
+        if let [name] = names {
+            return Ok(vec![self.make_one(name)?]);
+        }
+        let results: Vec<Result<Built>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| self.make_one(name))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked"))))
+                .collect()
+        });
+        first_cause(results)
+    }
+
+    fn make_one(&self, name: &'a str) -> Result<Built> {
+        let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
+        let mut slot = slot.lock().map_err(|_| anyhow!(NOT_STARTED))?;
+        if let Some(built) = slot.as_ref() {
+            return Ok(built.clone());
+        }
+        let step = self.step(name)?;
+        let built = self.look_up_or_run(step)?;
+        self.engine.remember(step, &built.fields)?;
+        *slot = Some(built.clone());
+        Ok(built)
+    }
+
+    /// Makes steps, and makes those again whose artifact turns out to be damaged.
+    fn make_intact(&self, names: &[&'a str]) -> Result<Vec<Built>> {
+        loop {
+            let built = self.make(names)?;
+            let mut n_damaged = 0;
+            for (name, built) in names.iter().zip(&built) {
+                if !self.is_intact(built.id)? {
+                    n_damaged += 1;
+                    self.engine.reporter.say(&format!(
+                        "{name}: its artifact {} in the store is damaged; making it again",
+                        built.id.short()
+                    ));
+                    self.engine.store.discard(built.id)?;
+                    let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
+                    *slot.lock().map_err(|_| anyhow!(NOT_STARTED))? = None;
+                }
+            }
+            if n_damaged == 0 {
+                return Ok(built);
+            }
+        }
+    }
+
+    fn is_intact(&self, id: ArtifactId) -> Result<bool> {
+        let is_known =
+            |run: &Self| run.intact.lock().map(|intact| intact.contains(&id)).map_err(|_| anyhow!(NOT_STARTED));
+        if is_known(self)? {
+            return Ok(true);
+        }
+        let is_intact = self.engine.store.is_intact(id);
+        if is_intact {
+            self.intact.lock().map_err(|_| anyhow!(NOT_STARTED))?.insert(id);
+        }
+        Ok(is_intact)
+    }
+
+    fn look_up_or_run(&self, step: &'a Step) -> Result<Built> {
+        let store = self.engine.store;
+        if step.recipe.declared().is_some() {
+            let fields = self.engine.fields(step, &[])?;
+            if let Some(hit) = self.hit(step, fields) {
+                return Ok(hit);
+            }
+        }
+        let names: Vec<&'a str> = step.inputs.iter().map(|(_, input)| input.as_str()).collect();
+        let mut inputs = self.make(&names)?;
+        loop {
+            let fields = self.engine.fields(step, &self.roles(step, &inputs))?;
+            let key = fields.key();
+            if let Some(hit) = self.hit(step, fields.clone()) {
+                return Ok(hit);
+            }
+            if self.failed.load(Ordering::Relaxed) {
+                bail!(NOT_STARTED);
+            }
+            // Inputs are read from here on, so their content is compared with their ids. A damaged one is made
+            // again, and what comes out may be another one if its recipe is not reproducible: then the key changes too.
+            let checked = self.make_intact(&names)?;
+            if checked != inputs {
+                inputs = checked;
+                continue;
+            }
+            let claim = store.claim(key, &step.name, &|holder| {
+                self.engine.reporter.say(&format!("{}: waiting for {holder}, which is making it", step.name));
+            })?;
+            // The process that had the claim has probably just made it.
+            if let Some(hit) = self.hit(step, fields.clone()) {
+                return Ok(hit);
+            }
+            return self.run(step, fields, &inputs, &claim);
+        }
+    }
+
+    fn roles<'b>(&self, step: &'b Step, inputs: &[Built]) -> Vec<(&'b str, ArtifactId)> {
+        step.inputs.iter().zip(inputs).map(|((role, _), built)| (role.as_str(), built.id)).collect()
+    }
+
+    fn hit(&self, step: &Step, fields: Fields) -> Option<Built> {
+        let trace = self.engine.store.lookup(fields.key())?;
+        self.engine.reporter.detail(&format!("{}: up to date, {}", step.name, trace.id.short()));
+        Some(Built { key: fields.key(), id: trace.id, fields })
+    }
+
+    fn run(&self, step: &Step, fields: Fields, inputs: &[Built], _claim: &Claim) -> Result<Built> {
+        let key = fields.key();
+        let is_download = step.recipe.network().is_some();
+        // A download waits for others; everything else computes and takes a core.
+        let _core = if is_download {
+            None
+        } else {
+            Some(self.engine.cores.acquire().context("failed to wait for a free core")?)
+        };
+        if self.failed.load(Ordering::Relaxed) {
+            bail!(NOT_STARTED);
+        }
+        let progress = self.engine.reporter.step(&step.name);
+        self.n_running.fetch_add(1, Ordering::Relaxed);
+        let result = self.run_recipe(step, &fields, inputs, &progress);
+        let n_others = self.n_running.fetch_sub(1, Ordering::Relaxed) - 1;
+        let seconds = progress.seconds();
+        drop(progress);
+        let id = result.map_err(|error| self.fail(step, key, n_others, error))?;
+        self.engine.store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds })?;
+        self.engine.reporter.say(&format!("{}: done in {seconds:.1} s", step.name));
+        Ok(Built { key, id, fields })
+    }
+
+    fn run_recipe(
+        &self,
+        step: &Step,
+        fields: &Fields,
+        inputs: &[Built],
+        progress: &StepProgress,
+    ) -> Result<ArtifactId> {
+        let engine = self.engine;
+        let temp = engine.store.temp(&step.name)?;
+        let (out, work, files) = (temp.path().join("out"), temp.path().join("work"), temp.path().join("files"));
+        fs::create_dir(&work).with_context(|| format!("failed to make the folder `{work}`"))?;
+        self.copy_files(step, fields, &files)?;
+        let sandbox = self.sandbox(step, fields.key(), &temp)?;
+        let mut paths = BTreeMap::new();
+        for ((role, _), built) in step.inputs.iter().zip(inputs) {
+            let path = engine
+                .store
+                .object(built.id)
+                .ok_or_else(|| anyhow!("the artifact {} has vanished from the store", built.id))?;
+            paths.insert(role.clone(), path);
+        }
+        let job = Job {
+            out: &out,
+            work: &work,
+            inputs: paths,
+            versions: engine.tools(step)?.into_iter().map(|(name, tool)| (name, tool.identity.version)).collect(),
+            files: &files,
+            sandbox: &sandbox,
+            downloads: engine.store.downloads(),
+            vendor: engine.workspace.vendor(),
+            progress,
+        };
+        self.make_output(step, &job).map_err(|error| self.mention_full_disk(error))
+    }
+
+    fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
+        step.recipe.run(job)?;
+        job.progress.now("storing");
+        let id = self.engine.store.commit(job.out)?;
+        match step.recipe.declared() {
+            Some(declared) if declared != id => {
+                self.engine.store.discard(id)?;
+                bail!(
+                    "the output is not what vendor/sources.toml declares\n  Expected: {declared}\n  Computed: {id}\n\
+                     hint: if the pin is meant to change, write the computed hash into `tree`"
+                )
+            }
+            _ => Ok(id),
+        }
+    }
+
+    /// Few tools say plainly that the disk is full. Asked while the half-made output still fills it.
+    fn mention_full_disk(&self, error: anyhow::Error) -> anyhow::Error {
+        match self.engine.store.free_bytes() {
+            Some(free) if free < FULL_DISK => error.context(format!(
+                "the disk of the store is full ({} left)\n\
+                 hint: free some space, run `cargo xtask gc`, or name another folder in PID1_STORE",
+                crate::report::size(free)
+            )),
+            _ => error,
+        }
+    }
+
+    fn sandbox(&self, step: &Step, key: StepKey, temp: &Temp) -> Result<Sandbox> {
+        let (bin, home) = (temp.path().join("bin"), temp.path().join("home"));
+        for folder in [&bin, &home] {
+            fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+        }
+        for (name, tool) in self.engine.tools(step)? {
+            std::os::unix::fs::symlink(&tool.path, bin.join(name))
+                .with_context(|| format!("failed to link the tool `{name}`"))?;
+        }
+        let path = self.engine.store.log(key);
+        let log = File::create(&path).with_context(|| format!("failed to write the log `{path}`"))?;
+        Ok(Sandbox { bin, home, log: Mutex::new(log), cores: self.engine.cores.clone() })
+    }
+
+    /// Copies the files the step reads, so that an editor that saves meanwhile cannot slip other content under the key.
+    fn copy_files(&self, step: &Step, fields: &Fields, to: &Utf8Path) -> Result<()> {
+        let mut copied = Fields::default();
+        for file in step.recipe.files() {
+            for (name, path) in expand(&file.name, &file.path)? {
+                let copy = to.join(&name);
+                let folder = copy.parent().unwrap_or(to);
+                fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+                fs::copy(&path, &copy).with_context(|| format!("failed to copy `{path}`"))?;
+                copied.set(format!("file.{name}"), artifact::hash_path(&copy)?);
+            }
+        }
+        let expected = fields.iter().filter(|(name, _)| name.starts_with("file."));
+        if step.recipe.declared().is_none() && !expected.eq(copied.iter()) {
+            bail!("a file that it reads changed while the build began\nhint: run the command again");
+        }
+        Ok(())
+    }
+
+    /// No step starts after this one failed. Those that run are let finish, for their work is good; but nobody should
+    /// have to wait for them to learn what is wrong.
+    fn fail(&self, step: &Step, key: StepKey, n_others: usize, error: anyhow::Error) -> anyhow::Error {
+        self.failed.store(true, Ordering::Relaxed);
+        let error = self.explain(step, key, error);
+        if n_others > 0 {
+            let say = |text: &str| self.engine.reporter.say(text);
+            say(&crate::report::render(&error));
+            say(&format!("{n_others} other steps are being finished; Ctrl-C ends them, too"));
+        }
+        error
+    }
+
+    /// What failed, why, what to do, and where to read more.
+    fn explain(&self, step: &Step, key: StepKey, error: anyhow::Error) -> anyhow::Error {
+        let log = self.engine.store.log(key);
+        let text = format!("failed to make `{}` (key {})", step.name, key.short());
+        // A failure of ours explains itself; a tool's reason is in what it printed.
+        if !error.chain().any(|cause| cause.is::<ToolFailed>()) {
+            return error.context(text);
+        }
+        let tail = tail(&log, LOG_LINES);
+        let lines: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
+        anyhow!("{error:#}\n  the last lines of its log:{lines}\n  the whole log: {log}").context(text)
+    }
+
+    /// Without network: every download that would be needed, in one message.
+    fn require_offline(&self, goals: &[&'a str]) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&str> = goals.to_vec();
+        while let Some(name) = open.pop() {
+            let step = self.step(name)?;
+            if !seen.insert(name)
+                || (step.recipe.declared().is_some() && self.hit(step, self.engine.fields(step, &[])?).is_some())
+            {
+                continue;
+            }
+            if let Some(what) = step.recipe.network()
+                && self.hit(step, self.engine.fields(step, &[])?).is_none()
+                && !step.recipe.is_at_hand(&self.engine.workspace.vendor())
+            {
+                missing.push(format!("\n  {what}"));
+            }
+            open.extend(step.inputs.iter().map(|(_, input)| input.as_str()));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort();
+        bail!(
+            "failed to build offline: {} of the inputs are not in the store:{}\nhint: run once without --offline, or put the files into vendor/",
+            missing.len(),
+            missing.concat()
+        )
+    }
+}
+
+/// How many lines of a log are shown with a failure.
+const LOG_LINES: usize = 20;
+/// With less than this left, in bytes, a failure is taken for a consequence of a full disk.
+const FULL_DISK: u64 = 4 << 20;
+
+fn tail(log: &Utf8Path, n_lines: usize) -> Vec<String> {
+    let Ok(bytes) = fs::read(log) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.into_iter().rev().take(n_lines).rev().collect()
+}
+
+/// All results, or the failure that made the others not start.
+fn first_cause(results: Vec<Result<Built>>) -> Result<Vec<Built>> {
+    let (done, mut failures): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    failures.sort_by_key(|failure| failure.as_ref().is_err_and(|error| error.to_string() == NOT_STARTED));
+    match failures.into_iter().next() {
+        Some(failure) => failure.map(|_| Vec::new()),
+        None => done.into_iter().collect(),
+    }
+}
