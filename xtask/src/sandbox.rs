@@ -13,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 
 use crate::artifact::EPOCH;
-use crate::toolbox::{self, ToolName};
+use crate::toolbox;
 
 /// A build tool said that it failed. Why, is in the step's log.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +60,11 @@ impl Sandbox {
         Tool { sandbox: self, command, on_line: &|_| () }
     }
 
-    /// A run of a host tool that needs the network and the user's own settings for it: cargo, to fetch crates.
-    pub fn network_tool<'a>(&'a self, program: ToolName, dir: &Utf8Path) -> Result<Tool<'a>> {
-        let path = toolbox::find(program).map_err(|missing| anyhow!("the host tool `{}` is missing", missing.tool))?;
-        let mut command = std::process::Command::new(path);
-        command.current_dir(dir).stdin(Stdio::null());
+    /// A run of cargo with the network and the user's own settings for it: to fetch crates, for nothing else.
+    pub fn network_cargo<'a>(&'a self, dir: &Utf8Path) -> Result<Tool<'a>> {
+        let find = |tool| toolbox::find(tool).map_err(|missing| anyhow!("the host tool `{}` is missing", missing.tool));
+        let mut command = std::process::Command::new(find("cargo")?);
+        command.env("RUSTC", find("rustc")?).current_dir(dir).stdin(Stdio::null());
         Ok(Tool { sandbox: self, command, on_line: &|_| () })
     }
 

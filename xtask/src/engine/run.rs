@@ -313,7 +313,8 @@ impl<'a> Run<'a> {
         }
         let tail = tail(&log, LOG_LINES);
         let lines: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
-        anyhow!("{error:#}\n  the last lines of its log:{lines}\n  the whole log: {log}").context(text)
+        let cause = crate::report::render(&error);
+        anyhow!("{cause}\n  the last lines of its log:{lines}\n  the whole log: {log}").context(text)
     }
 
     /// Without network: every download that would be needed, in one message.

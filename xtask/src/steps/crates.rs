@@ -62,7 +62,7 @@ impl Crates {
         write(&project.join("Cargo.toml"), &self.project.0)?;
         write(&project.join("Cargo.lock"), &self.project.1)?;
         write(&project.join("lib.rs"), "")?;
-        let cargo = job.sandbox.network_tool("cargo", &project)?;
+        let cargo = job.sandbox.network_cargo(&project)?;
         cargo
             .arg("fetch")
             .run()
