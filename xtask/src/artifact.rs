@@ -205,6 +205,17 @@ pub fn rename(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
     if is_folder { fs::set_permissions(to, fs::Permissions::from_mode(0o555)) } else { Ok(()) }
 }
 
+/// Writes a whole file beside its place and renames it there: a reader sees the old or the new one, never a half.
+pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    let beside = Utf8PathBuf::from(format!("{path}.{}.new", std::process::id()));
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What is half-written is of no use; the error that counts is told below.
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("failed to write `{path}`"))
+}
+
 /// Deletes a file or folder, also when its folders are read-only. A missing path is fine.
 pub fn remove(path: &Utf8Path) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };

@@ -53,10 +53,6 @@ pub struct Global {
     #[arg(long, global = true)]
     pub yes: bool,
 
-    /// Print the result as JSON on stdout
-    #[arg(long, global = true)]
-    pub json: bool,
-
     /// Say also what needed no work
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -74,6 +70,10 @@ pub enum Verb {
         /// Put the files into this folder instead
         #[arg(long, value_name = "DIR")]
         out: Option<Utf8PathBuf>,
+
+        /// Print the files with their sizes and hashes as JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// Build an image and boot it in QEMU, on this terminal
@@ -175,6 +175,10 @@ pub struct QemuArgs {
     /// How the machine's processor is run; `auto` takes KVM if it really runs a guest, else TCG
     #[arg(long, value_name = "auto|kvm|tcg", default_value = "auto", value_parser = accelerator)]
     pub accel: qemu::Choice,
+
+    /// Print how it ended as JSON, as the last line of stdout; the console goes to stderr
+    #[arg(long)]
+    pub json: bool,
 
     /// Build, then print the QEMU command instead of running it
     #[arg(long)]

@@ -118,8 +118,14 @@ impl Engine<'_> {
         step.recipe.tools().into_iter().map(|name| Ok((name, self.toolbox.get(self.store, name)?))).collect()
     }
 
-    /// Remembers for `why` what this build was made of.
-    fn remember(&self, step: &Step, fields: &Fields) -> Result<()> {
+    /// Remembers for `why` what this build was made of. A build is good also when that fails.
+    fn remember(&self, step: &Step, fields: &Fields) {
+        if let Err(error) = self.try_remember(step, fields) {
+            self.reporter.detail(&crate::report::render(&error));
+        }
+    }
+
+    fn try_remember(&self, step: &Step, fields: &Fields) -> Result<()> {
         let path = self.workspace.last_build(self.image, &step.name);
         let old = last_build(&path);
         if old.newest.as_ref() == Some(fields) {
@@ -130,7 +136,7 @@ impl Engine<'_> {
             fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
         }
         let text = serde_json::to_string(&new).context("failed to write what was built")?;
-        fs::write(&path, text).with_context(|| format!("failed to write `{path}`"))
+        artifact::replace(&path, text.as_bytes())
     }
 }
 
@@ -139,11 +145,19 @@ pub fn last_build(path: &Utf8Path) -> LastBuild {
     fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
-/// A file as itself, a folder as all its files; hidden ones, editors' backups and `target` are none of them.
+/// A file as itself, a folder as all its files. Hidden ones and editors' backups are none of them, nor is cargo's `target`.
 fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
+    let mut files = expand_all(name, path)?;
+    files.retain(|(file, _)| !file.starts_with(name.join("target")));
+    Ok(files)
+}
+
+fn expand_all(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
     let metadata = fs::metadata(path).with_context(|| format!("failed to read `{path}`"))?;
     if !metadata.is_dir() {
-        return Ok(vec![(name.to_owned(), path.to_owned())]);
+        // What a link leads to is what counts.
+        let real = path.canonicalize_utf8().with_context(|| format!("failed to read `{path}`"))?;
+        return Ok(vec![(name.to_owned(), real)]);
     }
     let mut entries: Vec<_> = path
         .read_dir_utf8()
@@ -151,11 +165,11 @@ fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8Path
             entries.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>()
         })
         .with_context(|| format!("failed to list `{path}`"))?;
-    entries.retain(|entry| !entry.starts_with('.') && !entry.ends_with('~') && entry != "target");
+    entries.retain(|entry| !entry.starts_with('.') && !entry.ends_with('~'));
     entries.sort();
     let mut files = Vec::new();
     for entry in entries {
-        files.extend(expand(&name.join(&entry), &path.join(&entry))?);
+        files.extend(expand_all(&name.join(&entry), &path.join(&entry))?);
     }
     Ok(files)
 }

@@ -19,7 +19,7 @@ pub fn end_on_signals() -> Result<Interrupts> {
     let wait = move || {
         let mut signal = [0];
         if waiter.read_exact(&mut signal).is_ok() {
-            sandbox::kill_all();
+            let _no_tool_starts = sandbox::kill_all();
             Reporter::new(false).say("interrupted; what was finished is kept, and the next run goes on from there");
             std::process::exit(SIGNALLED + i32::from(signal[0]));
         }

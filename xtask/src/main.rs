@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<u8> {
     let session = Session::new(&cli.global)?;
     match &cli.verb {
-        Verb::Image { image, out } => verbs::image::run(&session, &image.image, out.as_deref())?,
+        Verb::Image { image, out, json } => verbs::image::run(&session, &image.image, out.as_deref(), *json)?,
         Verb::Qemu(args) => return verbs::qemu::run(&session, args),
         Verb::Test { filter } => return verbs::test::run(&session, filter.as_deref()),
         Verb::Doctor => verbs::doctor::run(&session)?,

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use camino::Utf8Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -22,7 +21,7 @@ pub struct Manifest<'a> {
     schema: u32,
     image: &'a str,
     /// The finished files by name.
-    files: BTreeMap<String, FileRecord>,
+    files: &'a BTreeMap<String, FileRecord>,
     /// The pinned inputs by name.
     inputs: BTreeMap<String, InputRecord<'a>>,
     /// The registry crates, by `name version`, with the sha256 of their `.crate` files.
@@ -60,10 +59,9 @@ struct StepRecord {
 
 impl FileRecord {
     /// Measures a finished file.
-    pub fn of(path: &Utf8Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("failed to read `{path}`"))?;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { size: bytes.len() as u64, sha256 })
+    pub fn of(bytes: &[u8]) -> Self {
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { size: bytes.len() as u64, sha256 }
     }
 }
 
@@ -74,7 +72,7 @@ impl<'a> Manifest<'a> {
         graph: &Graph,
         report: &Report,
         pins: &[(&str, &'a Pin)],
-        files: BTreeMap<String, FileRecord>,
+        files: &'a BTreeMap<String, FileRecord>,
     ) -> Self {
         let fields = || report.built.values().flat_map(|built| built.fields.iter());
         let prefixed = |prefix: &'static str| {

@@ -110,7 +110,7 @@ impl CargoLock {
         toml::to_string(self).context("failed to write a lock file")
     }
 
-    /// A manifest and a lock file of a project that depends on exactly these crates, for `cargo fetch --locked`.
+    /// A manifest and a lock file of a project that depends on exactly these crates, for `cargo fetch`.
     /// Without their default features, so that no crate is asked for that the lock file does not have.
     pub fn fetch_project(&self) -> Result<(String, String)> {
         let registry: Vec<LockedPackage> =
@@ -166,6 +166,12 @@ impl Packages {
     /// The members' names.
     pub fn names(&self) -> Vec<String> {
         self.members.keys().cloned().collect()
+    }
+
+    /// The versions of these crates in the lock file.
+    pub fn versions(&self, crates: &[&str]) -> String {
+        let of_interest = self.lock.packages.iter().filter(|package| crates.contains(&package.name.as_str()));
+        of_interest.map(|package| format!("{} {}", package.name, package.version)).collect::<Vec<_>>().join(", ")
     }
 
     /// Cuts the workspace down to `package`.

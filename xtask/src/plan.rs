@@ -31,6 +31,9 @@ const RUST_STD: &str = "rust-std";
 /// The package of [`INIT`].
 const INIT_PACKAGE: &str = "init";
 
+/// The libraries that compress an initramfs.
+const COMPRESSORS: [&str; 4] = ["flate2", "liblzma-sys", "miniz_oxide", "zstd-sys"];
+
 /// What the plan is made from.
 pub struct Facts<'a> {
     /// The checkout's folder; only [`FileInput`] paths are joined to it.
@@ -54,7 +57,7 @@ pub fn plan(image: &Image, facts: &Facts<'_>) -> Result<Graph> {
         steps.extend(package_steps(INIT, INIT_PACKAGE, facts)?);
     }
     steps.extend(program_steps(image, facts)?);
-    steps.push(initramfs_step(image)?);
+    steps.push(initramfs_step(image, facts)?);
     Ok(Graph::new(steps)?)
 }
 
@@ -123,10 +126,12 @@ fn program_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
     })
 }
 
-fn initramfs_step(image: &Image) -> Result<Step> {
+fn initramfs_step(image: &Image, facts: &Facts<'_>) -> Result<Step> {
+    let compressors = facts.packages.versions(&COMPRESSORS);
     let program = &image.program;
     if program.mode == Mode::Direct {
-        let recipe = Initramfs { program_path: "/init".to_owned(), config: None, compress: image.compress };
+        let recipe =
+            Initramfs { program_path: "/init".to_owned(), config: None, compress: image.compress, compressors };
         return Ok(step(INITRAMFS, recipe, &[("program", PROGRAM)]));
     }
     let program_path = format!("/bin/{}", image.name);
@@ -134,6 +139,7 @@ fn initramfs_step(image: &Image) -> Result<Step> {
     let text = config::encode(&config)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("failed to write init's configuration")?;
-    let recipe = Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress: image.compress };
+    let recipe =
+        Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress: image.compress, compressors };
     Ok(step(INITRAMFS, recipe, &[("program", PROGRAM), ("init", INIT)]))
 }

@@ -44,7 +44,7 @@ pub fn register(store: &Store, workspace: &Workspace, image: &str, report: &Repo
     store.replace_file(&path, text.as_bytes())
 }
 
-/// Reads all roots whose checkout still has that image's spec or output; the others end here.
+/// Reads all roots whose checkout is still there; the others end here.
 pub fn reached(store: &Store, dry_run: bool) -> Result<Reached> {
     let folder = store.roots();
     let mut reached = Reached::default();

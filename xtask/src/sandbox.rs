@@ -1,12 +1,13 @@
 //! The one way to run a build tool: a cleared environment, a `PATH` of declared tools only, no standard input, everything
-//! printed goes to the step's log. When xtask ends, for whatever reason, the tool ends too.
+//! printed goes to the step's log. When xtask ends, the tool ends too: with all its children on a signal that xtask can
+//! catch, else (SIGKILL) the tool itself, and its children when they next report to it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -169,17 +170,20 @@ impl Drop for Running {
         if let Ok(mut running) = RUNNING.lock() {
             running.remove(&self.0.id());
         }
-        // After an orderly end the group is empty and this finds nothing.
-        kill_group(self.0.id());
-        let _ = self.0.wait();
+        // Whoever was waited for may have given its number to another process.
+        if let Ok(None) = self.0.try_wait() {
+            kill_group(self.0.id());
+            let _ = self.0.wait();
+        }
     }
 }
 
-/// Kills every running tool and its children.
-pub fn kill_all() {
-    if let Ok(running) = RUNNING.lock() {
-        running.iter().copied().for_each(kill_group);
-    }
+/// Kills every running tool and its children. While the returned guard lives, none starts and none is seen to end, so that
+/// nobody takes the kill for a failure.
+pub fn kill_all() -> MutexGuard<'static, BTreeSet<u32>> {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.iter().copied().for_each(kill_group);
+    running
 }
 
 fn kill_group(id: u32) {

@@ -30,8 +30,6 @@ pub struct Session {
     pub reporter: Reporter,
     /// Fetch nothing.
     pub offline: bool,
-    /// Results as JSON.
-    pub json: bool,
     /// What to do about missing host tools.
     pub policy: Policy,
 }
@@ -43,7 +41,6 @@ impl Session {
             workspace: Workspace::find()?,
             reporter: Reporter::new(global.verbose),
             offline: global.offline,
-            json: global.json,
             policy: if global.yes { Policy::Install } else { Policy::Tell },
         })
     }

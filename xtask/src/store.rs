@@ -128,12 +128,29 @@ impl Store {
         self.root.join("objects").join(id.to_string())
     }
 
-    /// Whether an artifact is there and its content is what its id says.
-    pub fn is_intact(&self, id: ArtifactId) -> bool {
-        artifact::hash_path(&self.object_path(id)).is_ok_and(|found| found == id)
+    /// Whether an artifact is there and its content is what its id says. What cannot be read is not therefore damaged.
+    pub fn is_intact(&self, id: ArtifactId) -> Result<bool> {
+        is_what_it_says(&self.object_path(id), id)
     }
 
-    /// Takes a damaged or unneeded artifact away, so that it is made anew when asked for.
+    /// Takes a damaged artifact away, so that it is made anew when asked for. It is looked at once more when it is out of
+    /// the others' reach: another process may have mended it meanwhile. False, if it is whole and was put back.
+    pub fn discard_damaged(&self, id: ArtifactId) -> Result<bool> {
+        let (aside, place) = (self.temp("discard")?, self.object_path(id));
+        let object = aside.path().join("object");
+        match artifact::rename(&place, &object) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            renamed => renamed.with_context(|| format!("failed to take the artifact `{id}` out of the store"))?,
+        }
+        if !is_what_it_says(&object, id)? {
+            return Ok(true);
+        }
+        // If it does not fit back, another process has put the same there.
+        let _ = artifact::rename(&object, &place);
+        Ok(false)
+    }
+
+    /// Takes an unneeded artifact away.
     pub fn discard(&self, id: ArtifactId) -> Result<()> {
         let aside = self.temp("discard")?;
         match artifact::rename(&self.object_path(id), &aside.path().join("object")) {
@@ -148,12 +165,9 @@ impl Store {
     pub fn commit(&self, path: &Utf8Path) -> Result<ArtifactId> {
         artifact::normalise(path)?;
         let id = artifact::hash_path(path)?;
-        if self.object(id).is_some() {
-            if self.is_intact(id) {
-                artifact::remove(path)?;
-                return Ok(id);
-            }
-            self.discard(id)?;
+        if self.object(id).is_some() && (self.is_intact(id)? || !self.discard_damaged(id)?) {
+            artifact::remove(path)?;
+            return Ok(id);
         }
         sync(path)?;
         let context = || format!("failed to move `{path}` into the store");
@@ -216,7 +230,7 @@ impl Store {
     pub fn clear_downloads(&self) -> Result<()> {
         let folder = self.downloads();
         artifact::remove(&folder)?;
-        fs::create_dir(&folder).with_context(|| format!("failed to make the folder `{folder}`"))
+        fs::create_dir_all(&folder).with_context(|| format!("failed to make the folder `{folder}`"))
     }
 
     /// Claims a step for this process. `on_wait` is called once, with what the holder says of itself, if another process has it.
@@ -232,7 +246,8 @@ impl Store {
             file.lock().with_context(context)?;
         }
         file.rewind().and_then(|()| file.set_len(0)).with_context(context)?;
-        write!(file, "process {}", std::process::id()).with_context(context)?;
+        // Only for the message above; a full disk is no reason to give the claim back.
+        let _ = write!(file, "process {}", std::process::id());
         Ok(Claim { _file: file })
     }
 
@@ -255,8 +270,10 @@ impl Store {
             let lock_path = lock_of(&path);
             let Ok(lock) = open_lock(&lock_path) else { continue };
             if lock.try_lock().is_ok() {
-                let _ = artifact::remove(&lock_path.with_extension(""));
-                let _ = fs::remove_file(&lock_path);
+                // Tools of a build that was killed may live on for a moment and write there; then the next sweep has it.
+                if artifact::remove(&lock_path.with_extension("")).is_ok() {
+                    let _ = fs::remove_file(&lock_path);
+                }
             }
         }
     }
@@ -281,6 +298,11 @@ impl Store {
         Ok(names)
     }
 
+    /// The keys of all steps that have a log or a claim, also of those that failed.
+    pub fn attempts(&self) -> Result<Vec<StepKey>> {
+        Ok([self.names("logs")?, self.names("claims")?].concat())
+    }
+
     /// Forgets a recorded success and its log.
     pub fn forget(&self, key: StepKey) {
         for path in [self.trace_path(key), self.log(key), self.root.join("claims").join(key.to_string())] {
@@ -301,6 +323,20 @@ impl Store {
     /// Bytes that are still free where the store is.
     pub fn free_bytes(&self) -> Option<u64> {
         rustix::fs::statvfs(self.root.as_std_path()).ok().map(|stat| stat.f_bavail * stat.f_frsize)
+    }
+}
+
+fn is_what_it_says(path: &Utf8Path, id: ArtifactId) -> Result<bool> {
+    let is_missing = |error: &anyhow::Error| {
+        error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .any(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    match artifact::hash_path(path) {
+        Ok(found) => Ok(found == id),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -398,10 +434,10 @@ mod tests {
         let object = store.object(id).unwrap();
         artifact::remove(&object).unwrap();
         fs::write(&object, "evil").unwrap();
-        assert!(!store.is_intact(id));
+        assert!(!store.is_intact(id).unwrap());
         let (_temp, path) = file(&store, "good");
         assert_eq!(store.commit(&path).unwrap(), id);
-        assert!(store.is_intact(id));
+        assert!(store.is_intact(id).unwrap());
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub const TOOLS: &[Package] = &[
     package(&["flex"], "the kernel's configuration tool", ["flex"; 4]),
     package(&["bison"], "the kernel's configuration tool", ["bison"; 4]),
     package(&["bc"], "the kernel's time constants", ["bc"; 4]),
+    package(&["m4"], "the kernel's configuration tool", ["m4"; 4]),
     package(&["perl"], "the kernel's scripts", ["perl"; 4]),
     package(&["xz"], "the kernel's compression", ["xz-utils", "xz", "xz", "xz"]),
     package(&["gzip"], "the kernel's embedded configuration", ["gzip"; 4]),
@@ -78,7 +79,12 @@ pub const TOOLS: &[Package] = &[
     package(&["cmp", "diff"], "build scripts", ["diffutils"; 4]),
     package(&["sh"], "build scripts", ["dash", "bash", "bash", "bash"]),
     package(COREUTILS, "build scripts", ["coreutils"; 4]),
-    library(&["libc"], "libc.so", "the kernel's host programs", ["libc6-dev", "glibc-devel", "glibc", "glibc.dev"]),
+    library(
+        &["libc"],
+        "libc_nonshared.a",
+        "the kernel's host programs",
+        ["libc6-dev", "glibc-devel", "glibc", "glibc.dev"],
+    ),
     library(
         &["libelf"],
         "libelf.so",
@@ -250,6 +256,10 @@ fn library_file(gcc: &Utf8Path, file: &str) -> Option<Utf8PathBuf> {
 fn output_line(program: &Utf8Path, args: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(args)
+        // As in the sandbox: a user's GOROOT or GCC_EXEC_PREFIX must not lead to another tool than the one that will run.
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", "/")
         .env("LC_ALL", "C")
         .env("GOTOOLCHAIN", "local")
         .stdin(Stdio::null())
@@ -305,7 +315,9 @@ impl Toolbox {
         let path = find(name).map_err(|missing| {
             anyhow!("the host tool `{}` is missing\nhint: run `cargo xtask doctor --yes`", missing.tool)
         })?;
-        let memory_key = format!("{name} {path}");
+        // By what the name leads to now: switching an alternative (`gcc` from gcc-12 to gcc-13) changes no file's stamp.
+        let real = path.canonicalize_utf8().with_context(|| format!("failed to find the host tool `{path}`"))?;
+        let memory_key = format!("{name} {real}");
         let mut remembered = self.remembered.lock().map_err(|_| anyhow!("a thread panicked"))?;
         if let Some(known) = remembered.get(&memory_key)
             && known.stamps.iter().all(|stamp| Stamp::of(&stamp.path).as_ref() == Some(stamp))
@@ -340,40 +352,60 @@ fn recognize(name: ToolName, path: &Utf8Path) -> Result<Remembered> {
     Ok(Remembered { stamps, identity })
 }
 
+/// What of gcc does the work, or comes with it into an output or a configuration.
+const GCC_WORKERS: [&str; 9] = [
+    "-print-prog-name=cc1",
+    "-print-prog-name=collect2",
+    "-print-file-name=crtbegin.o",
+    "-print-file-name=crtbeginT.o",
+    "-print-file-name=crtbeginS.o",
+    "-print-file-name=crtend.o",
+    "-print-file-name=crtendS.o",
+    "-print-file-name=libgcc.a",
+    // The kernel's configuration asks whether it is there.
+    "-print-file-name=plugin/include/plugin-version.h",
+];
+
 /// The files that do the work behind a driver command.
 fn workers(name: ToolName, path: &Utf8Path) -> Vec<Utf8PathBuf> {
-    let ask = |arg: String| {
-        output_line(path, &[&arg]).map(Utf8PathBuf::from).filter(|file| file.is_absolute() && file.is_file())
-    };
+    let is_file = |file: &Utf8PathBuf| file.is_absolute() && file.is_file();
     match name {
-        "gcc" | "cc" => ["cc1", "collect2"]
-            .iter()
-            .map(|program| format!("-print-prog-name={program}"))
-            .chain(
-                ["crtbegin.o", "crtbeginT.o", "crtbeginS.o", "crtend.o", "crtendS.o", "libgcc.a"]
-                    .iter()
-                    .map(|file| format!("-print-file-name={file}")),
-            )
-            .filter_map(ask)
-            .collect(),
-        "rustc" => libraries_beside(path),
-        "go" => {
-            let Some(tools) = output_line(path, &["env", "GOTOOLDIR"]).map(Utf8PathBuf::from) else {
-                return Vec::new();
-            };
-            ["asm", "compile", "link"].iter().map(|tool| tools.join(tool)).filter(|tool| tool.is_file()).collect()
+        "gcc" | "cc" => {
+            let ask = |question: &&str| output_line(path, &[question]).map(Utf8PathBuf::from);
+            GCC_WORKERS.iter().filter_map(ask).filter(is_file).collect()
         }
+        "go" => {
+            let folder = output_line(path, &["env", "GOTOOLDIR"]).map(Utf8PathBuf::from).unwrap_or_default();
+            ["asm", "compile", "link"].iter().map(|tool| folder.join(tool)).filter(is_file).collect()
+        }
+        "rustc" => rust_workers(path),
+        _ if BINUTILS.contains(&name) => binutils_libraries(path),
         _ => Vec::new(),
     }
 }
 
-/// The compiler proper and LLVM, which rustc loads from `../lib`.
-fn libraries_beside(rustc: &Utf8Path) -> Vec<Utf8PathBuf> {
+/// The compiler proper and LLVM, which rustc loads from `../lib`, and the linker that comes with it.
+fn rust_workers(rustc: &Utf8Path) -> Vec<Utf8PathBuf> {
     let Some(lib) = rustc.parent().map(|bin| bin.join("../lib")) else { return Vec::new() };
-    let Ok(entries) = lib.read_dir_utf8() else { return Vec::new() };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.into_path()).filter(|path| path.is_file()).collect();
+    let below = |folder: &Utf8Path| -> Vec<Utf8PathBuf> {
+        let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+        entries.map(|entry| entry.into_path()).collect()
+    };
+    let hosts = below(&lib.join("rustlib")).into_iter().map(|host| host.join("bin/rust-lld"));
+    let mut files: Vec<_> = below(&lib).into_iter().chain(hosts).filter(|path| path.is_file()).collect();
     files.sort();
     files
+}
+
+/// The libraries in which the assembler and the linker do their work.
+fn binutils_libraries(tool: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let Ok(output) = Command::new("ldd").arg(tool).env("LC_ALL", "C").stdin(Stdio::null()).output() else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let is_ours = |word: &&str| ["libbfd", "libopcodes", "libctf", "libsframe"].iter().any(|name| word.contains(name));
+    let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+    words.filter(is_ours).map(Utf8PathBuf::from).collect()
 }
 
 #[cfg(test)]

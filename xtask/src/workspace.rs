@@ -74,6 +74,14 @@ impl Workspace {
 /// The folder of kernel configuration fragments, relative to the checkout.
 pub const KERNEL_CONFIGS: &str = "kernel-configs";
 
+/// A script's first line, with the store's path in it, fits into 256 bytes: execve(2).
+const STORE_PATH_BYTES: usize = 150;
+
+/// What kbuild, its scripts and cargo's settings take in a path without quotes.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._+@~-".contains(c)
+}
+
 /// The store's folder: `$PID1_STORE`, else `$XDG_CACHE_HOME/pid1`, else `~/.cache/pid1`. It is shared by all checkouts of a user.
 pub fn store_root() -> Result<Utf8PathBuf> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
@@ -81,7 +89,15 @@ pub fn store_root() -> Result<Utf8PathBuf> {
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("pid1")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/pid1")));
     match root {
-        Some(root) if root.is_absolute() => Ok(root),
+        Some(root)
+            if root.is_absolute() && root.as_str().len() <= STORE_PATH_BYTES && root.as_str().chars().all(is_plain) =>
+        {
+            Ok(root)
+        }
+        Some(root) if root.is_absolute() => bail!(
+            "failed to open the store `{root}`: make and shell scripts work in it, which want letters, digits and `/._+@~-` only, \
+             and at most {STORE_PATH_BYTES} bytes\nhint: set PID1_STORE to such a path"
+        ),
         Some(root) => {
             bail!("failed to open the store `{root}`: the path is relative\nhint: set PID1_STORE to an absolute path")
         }

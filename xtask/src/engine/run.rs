@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -82,24 +83,23 @@ impl<'a> Run<'a> {
         }
         let step = self.step(name)?;
         let built = self.look_up_or_run(step)?;
-        self.engine.remember(step, &built.fields)?;
+        self.engine.remember(step, &built.fields);
         *slot = Some(built.clone());
         Ok(built)
     }
 
     /// Makes steps, and makes those again whose artifact turns out to be damaged.
     fn make_intact(&self, names: &[&'a str]) -> Result<Vec<Built>> {
-        loop {
+        for _ in 0..N_REPAIRS {
             let built = self.make(names)?;
             let mut n_damaged = 0;
             for (name, built) in names.iter().zip(&built) {
-                if !self.is_intact(built.id)? {
+                if !self.is_intact(built.id)? && self.engine.store.discard_damaged(built.id)? {
                     n_damaged += 1;
                     self.engine.reporter.say(&format!(
                         "{name}: its artifact {} in the store is damaged; making it again",
                         built.id.short()
                     ));
-                    self.engine.store.discard(built.id)?;
                     let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
                     *slot.lock().map_err(|_| anyhow!(NOT_STARTED))? = None;
                 }
@@ -108,6 +108,7 @@ impl<'a> Run<'a> {
                 return Ok(built);
             }
         }
+        bail!("artifacts are damaged as soon as they are made: {}\nhint: check the disk of the store", names.join(", "))
     }
 
     fn is_intact(&self, id: ArtifactId) -> Result<bool> {
@@ -116,7 +117,7 @@ impl<'a> Run<'a> {
         if is_known(self)? {
             return Ok(true);
         }
-        let is_intact = self.engine.store.is_intact(id);
+        let is_intact = self.engine.store.is_intact(id)?;
         if is_intact {
             self.intact.lock().map_err(|_| anyhow!(NOT_STARTED))?.insert(id);
         }
@@ -182,6 +183,10 @@ impl<'a> Run<'a> {
         if self.failed.load(Ordering::Relaxed) {
             bail!(NOT_STARTED);
         }
+        // What was looked up before the build may have turned out to be damaged since.
+        if self.engine.offline && is_download && !step.recipe.is_at_hand(&self.engine.workspace.vendor()) {
+            bail!("failed to make `{}` offline: it is to be fetched anew, for the store's copy is damaged", step.name);
+        }
         let progress = self.engine.reporter.step(&step.name);
         self.n_running.fetch_add(1, Ordering::Relaxed);
         let result = self.run_recipe(step, &fields, inputs, &progress);
@@ -189,7 +194,6 @@ impl<'a> Run<'a> {
         let seconds = progress.seconds();
         drop(progress);
         let id = result.map_err(|error| self.fail(step, key, n_others, error))?;
-        self.engine.store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds })?;
         self.engine.reporter.say(&format!("{}: done in {seconds:.1} s", step.name));
         Ok(Built { key, id, fields })
     }
@@ -201,12 +205,24 @@ impl<'a> Run<'a> {
         inputs: &[Built],
         progress: &StepProgress,
     ) -> Result<ArtifactId> {
+        let temp = self.engine.store.temp(&step.name).map_err(|error| self.mention_full_disk(error))?;
+        // While the half-made output still fills the disk.
+        self.run_in(&temp, step, fields, inputs, progress).map_err(|error| self.mention_full_disk(error))
+    }
+
+    fn run_in(
+        &self,
+        temp: &Temp,
+        step: &Step,
+        fields: &Fields,
+        inputs: &[Built],
+        progress: &StepProgress,
+    ) -> Result<ArtifactId> {
         let engine = self.engine;
-        let temp = engine.store.temp(&step.name)?;
         let (out, work, files) = (temp.path().join("out"), temp.path().join("work"), temp.path().join("files"));
         fs::create_dir(&work).with_context(|| format!("failed to make the folder `{work}`"))?;
         self.copy_files(step, fields, &files)?;
-        let sandbox = self.sandbox(step, fields.key(), &temp)?;
+        let sandbox = self.sandbox(step, fields.key(), temp)?;
         let mut paths = BTreeMap::new();
         for ((role, _), built) in step.inputs.iter().zip(inputs) {
             let path = engine
@@ -226,7 +242,10 @@ impl<'a> Run<'a> {
             vendor: engine.workspace.vendor(),
             progress,
         };
-        self.make_output(step, &job).map_err(|error| self.mention_full_disk(error))
+        let id = self.make_output(step, &job)?;
+        let seconds = progress.seconds();
+        engine.store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds })?;
+        Ok(id)
     }
 
     fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
@@ -235,7 +254,7 @@ impl<'a> Run<'a> {
         let id = self.engine.store.commit(job.out)?;
         match step.recipe.declared() {
             Some(declared) if declared != id => {
-                self.engine.store.discard(id)?;
+                // What was committed may be another checkout's good artifact; if nobody needs it, gc takes it.
                 bail!(
                     "the output is not what vendor/sources.toml declares\n  Expected: {declared}\n  Computed: {id}\n\
                      hint: if the pin is meant to change, write the computed hash into `tree`"
@@ -245,7 +264,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Few tools say plainly that the disk is full. Asked while the half-made output still fills it.
+    /// Few tools say plainly that the disk is full.
     fn mention_full_disk(&self, error: anyhow::Error) -> anyhow::Error {
         match self.engine.store.free_bytes() {
             Some(free) if free < FULL_DISK => error.context(format!(
@@ -280,6 +299,7 @@ impl<'a> Run<'a> {
                 let folder = copy.parent().unwrap_or(to);
                 fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
                 fs::copy(&path, &copy).with_context(|| format!("failed to copy `{path}`"))?;
+                make_writable(&copy)?;
                 copied.set(format!("file.{name}"), artifact::hash_path(&copy)?);
             }
         }
@@ -349,6 +369,15 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Recipes may change their copies, also those of read-only files.
+fn make_writable(path: &Utf8Path) -> Result<()> {
+    let context = || format!("failed to set the mode of `{path}`");
+    let mode = fs::metadata(path).with_context(context)?.permissions().mode() | 0o200;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(context)
+}
+
+/// How often damaged artifacts are made again in one run, before the disk is to blame.
+const N_REPAIRS: u32 = 3;
 /// How many lines of a log are shown with a failure.
 const LOG_LINES: usize = 20;
 /// With less than this left, in bytes, a failure is taken for a consequence of a full disk.

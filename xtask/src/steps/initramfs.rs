@@ -35,6 +35,8 @@ pub struct Initramfs {
     pub config: Option<(String, String)>,
     /// How the archive is compressed.
     pub compress: Compress,
+    /// The versions of the libraries that compress; another one may give other bytes.
+    pub compressors: String,
 }
 
 impl Recipe for Initramfs {
@@ -48,6 +50,9 @@ impl Recipe for Initramfs {
             fields.set("init configuration", format!("{path}\n{text}"));
         }
         fields.set("compress", format!("{:?}", self.compress));
+        if self.compress != Compress::None {
+            fields.set("compressors", &self.compressors);
+        }
     }
 
     fn run(&self, job: &Job<'_>) -> Result<()> {

@@ -36,9 +36,9 @@ const IDENTITY: [(&str, &str); 4] = [
     ("KBUILD_BUILD_VERSION", "1"),
 ];
 
-const TOOLS: [ToolName; 17] = [
-    "make", "flex", "bison", "bc", "perl", "xz", "gzip", "zstd", "lz4", "sed", "grep", "awk", "find", "xargs", "cmp",
-    "diff", "sh",
+const TOOLS: [ToolName; 18] = [
+    "make", "flex", "bison", "m4", "bc", "perl", "xz", "gzip", "zstd", "lz4", "sed", "grep", "awk", "find", "xargs",
+    "cmp", "diff", "sh",
 ];
 const LIBRARIES: [ToolName; 3] = ["libc", "libelf", "libcrypto"];
 

@@ -1,6 +1,6 @@
 //! Builds the machine's program: a workspace package (Rust, static for musl), a Go module, or a finished file.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::elf;
@@ -68,8 +68,22 @@ impl Recipe for RustProgram {
         cargo.on_line(&on_line).run().with_context(|| format!("failed to compile `{package}`"))?;
         let program = build.target_folder(job, package);
         elf::check(&program, package)?;
+        require_no_build_path(&program, job.work)?;
         copy(&program, job.out)
     }
+}
+
+/// A path that a program took from its build is another one at every build, and tells about the machine.
+fn require_no_build_path(program: &Utf8Path, work: &Utf8Path) -> Result<()> {
+    let bytes = std::fs::read(program).with_context(|| format!("failed to read `{program}`"))?;
+    let path = work.parent().unwrap_or(work).as_str().as_bytes();
+    if bytes.windows(path.len()).any(|window| window == path) {
+        bail!(
+            "the program holds the path of the folder it was built in, so that no two builds are the same\n\
+             hint: look for env!(\"CARGO_MANIFEST_DIR\"), env!(\"OUT_DIR\") and build scripts that write paths down"
+        );
+    }
+    Ok(())
 }
 
 /// One run of cargo for [`TARGET`], in which no path of this machine reaches the output.
@@ -87,7 +101,9 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// `cargo build`, ready but for the packages. It runs in `/`, for cargo looks for settings in all folders around the
+    /// `cargo build`, ready but for the packages. The directory source holds what the lock names and nothing else, so that
+    /// there is nothing to choose; `--locked` would refuse a lock in which a feature of another member left a crate too many.
+    /// It runs in `/`, for cargo looks for settings in all folders around the
     /// current one, and the user's own must not count here.
     pub fn cargo<'b>(&self, job: &'b Job<'_>, rustflags: &[&str]) -> Result<Tool<'b>> {
         let home = job.folder("cargo-home")?;
@@ -100,7 +116,7 @@ impl Build<'_> {
         let manifest = self.workspace.join("Cargo.toml");
         Ok(job
             .tool("cargo", Utf8Path::new("/"))
-            .args(["build", "--offline", "--locked", "--target", TARGET, "--profile", self.profile])
+            .args(["build", "--offline", "--target", TARGET, "--profile", self.profile])
             .args(["--manifest-path", manifest.as_str(), "--target-dir", target.as_str()])
             .env("CARGO_HOME", home.as_str())
             .env("RUSTC_WRAPPER", self.wrapper(job, &target)?.as_str())
@@ -193,6 +209,7 @@ impl Recipe for GoProgram {
             .run()
             .with_context(|| format!("failed to compile the Go program in `{}`", self.shown))?;
         elf::check(&program, &self.shown)?;
+        require_no_build_path(&program, job.work)?;
         copy(&program, job.out)
     }
 }

@@ -68,6 +68,8 @@ impl Recipe for RustStd {
         fields.set("version", &self.version);
         fields.set("lock", &self.lock);
         fields.set("manifest", root_manifest());
+        fields.set("root package", ROOT_PACKAGE);
+        fields.set("stubs", format!("{STUBS:?}"));
         fields.set("rustflags", RUSTFLAGS.join(" "));
         for (object, source) in OBJECTS {
             fields.set(format!("source of {object}"), source);

@@ -21,7 +21,8 @@ pub fn run(session: &Session, dry_run: bool) -> Result<()> {
         }
     }
     if !dry_run {
-        for key in store.traces()?.into_iter().filter(|key| !reached.keys.contains(key)) {
+        let keys = [store.traces()?, store.attempts()?].concat();
+        for key in keys.into_iter().filter(|key| !reached.keys.contains(key)) {
             store.forget(key);
         }
         store.clear_downloads()?;

@@ -29,7 +29,7 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
         Mode::Direct => qemu::Mode::Direct,
     };
     let run = Run { machine, mode, until: args.until.clone(), deadline: args.deadline };
-    Ok(boot(session, &run))
+    Ok(boot(session, &run, args.json))
 }
 
 /// The kernel's words and the program's arguments. In supervised mode the spec's arguments are in init's configuration,
@@ -64,9 +64,9 @@ fn machine(session: &Session, args: &QemuArgs, finished: &Finished, command_line
     })
 }
 
-fn boot(session: &Session, run: &Run) -> u8 {
+fn boot(session: &Session, run: &Run, json: bool) -> u8 {
     let stdin = std::io::stdin();
-    let outcome = if session.json {
+    let outcome = if json {
         // stdout is for the data; the console goes where messages go.
         qemu::boot(run, Some(stdin.as_fd()), &mut std::io::stderr())
     } else {
@@ -78,15 +78,15 @@ fn boot(session: &Session, run: &Run) -> u8 {
         console.end_line();
         outcome
     };
-    tell(session, &outcome);
+    tell(session, &outcome, json);
     outcome.exit_status
 }
 
-fn tell(session: &Session, outcome: &Outcome) {
+fn tell(session: &Session, outcome: &Outcome, json: bool) {
     if let Some(text) = outcome.text() {
         session.reporter.say(&text);
     }
-    if session.json {
+    if json {
         // An outcome is plain data, so that this cannot fail.
         report::print(&(serde_json::to_string(outcome).unwrap_or_default() + "\n"));
     }

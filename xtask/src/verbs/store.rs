@@ -14,8 +14,7 @@ pub fn verify(session: &Session) -> Result<u8> {
     let mut damaged = Vec::new();
     for (index, id) in ids.iter().enumerate() {
         progress.now(&format!("artifact {} of {}", index + 1, ids.len()));
-        if !store.is_intact(*id) {
-            store.discard(*id)?;
+        if !store.is_intact(*id)? && store.discard_damaged(*id)? {
             damaged.push(*id);
         }
     }

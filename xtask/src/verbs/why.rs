@@ -18,13 +18,10 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let now = session.with_engine(&planned, &store, |engine| engine.look(&planned.graph))?;
     let last = last_build(&session.workspace.last_build(&planned.image.name, &args.step));
     let is_there = now.get(&args.step).is_some_and(|fields| store.lookup(fields.key()).is_some());
-    report::print(&explain(
-        &args.step,
-        now.get(&args.step),
-        is_there,
-        &last,
-        &waiting(&planned.graph, &args.step, &now),
-    ));
+    let is_missing = |input: &String| now.get(input).is_none_or(|fields| store.lookup(fields.key()).is_none());
+    let inputs = planned.graph.get(&args.step).into_iter().flat_map(|step| &step.inputs);
+    let waiting: Vec<String> = inputs.map(|(_, input)| input.clone()).filter(is_missing).collect();
+    report::print(&explain(&args.step, now.get(&args.step), is_there, &last, &waiting));
     Ok(())
 }
 
@@ -36,15 +33,9 @@ pub fn require_step(graph: &Graph, step: &str) -> Result<()> {
     }
 }
 
-/// The inputs whose outcome is not known before they run.
-fn waiting(graph: &Graph, step: &str, now: &std::collections::BTreeMap<String, Fields>) -> Vec<String> {
-    let inputs = graph.get(step).into_iter().flat_map(|step| &step.inputs);
-    inputs.map(|(_, input)| input.clone()).filter(|_| !now.contains_key(step)).collect()
-}
-
 fn explain(step: &str, now: Option<&Fields>, is_there: bool, last: &LastBuild, waiting: &[String]) -> String {
     let Some(now) = now else {
-        return format!("{step}: cannot tell yet; first these must be made or looked at: {}\n", waiting.join(", "));
+        return format!("{step}: cannot tell yet; first these must be made: {}\n", waiting.join(", "));
     };
     match (&last.newest, &last.before) {
         (None, _) if is_there => format!("{step}: up to date; another checkout made it\n"),
