@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_whole_command_in_its_order() {
-        let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=tcg -smp 1 -m 128 \
+        let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=tcg -cpu max -smp 1 -m 128 \
             -chardev stdio,id=console,signal=on -serial chardev:console -add-fd fd=9,set=1 -chardev file,id=report,path=/dev/fdset/1,append=on -serial chardev:report \
             -kernel /s/a,b/bzImage -initrd /s/initramfs.cpio -append console=ttyS0 -- \"a b\"";
         check(&machine(), ReportPort::Descriptor(9), expect);
@@ -132,7 +132,7 @@ mod tests {
             extra,
             ..machine()
         };
-        let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=kvm -smp 1 -m 64 \
+        let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=kvm -cpu max -smp 1 -m 64 \
             -chardev stdio,id=console,signal=on -serial chardev:console -chardev null,id=report -serial chardev:report -kernel /s/a,b/bzImage -cpu max";
         check(&machine, ReportPort::Discard, expect);
     }
