@@ -105,7 +105,7 @@ pub enum Verb {
         format: GraphFormat,
     },
 
-    /// Delete from the store what no image of any checkout needs
+    /// Delete from the store what no image of any checkout needs; archives whose unpacked tree is there are not needed
     Gc {
         /// Only say what would be deleted
         #[arg(long)]
@@ -164,7 +164,7 @@ pub struct QemuArgs {
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub until: Option<String>,
 
-    /// End with status 124 after this time, as in 500ms, 60s or 5m
+    /// End with status 124 this long after the machine was started, as in 500ms, 60s or 5m; building does not count
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub deadline: Option<Duration>,
 
@@ -180,7 +180,7 @@ pub struct QemuArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Build, then print the QEMU command instead of running it
+    /// Build, then print the QEMU command instead of running it; run by hand, its status is QEMU's, not the program's
     #[arg(long)]
     pub dry_run: bool,
 

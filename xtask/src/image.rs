@@ -144,6 +144,7 @@ const KEYS: Keys = Keys {
 #[serde(deny_unknown_fields)]
 struct RawImage {
     name: String,
+    #[serde(default = "x86_64")]
     arch: String,
     program: RawProgram,
     kernel: RawKernel,
@@ -163,6 +164,10 @@ struct RawProgram {
     env: BTreeMap<String, String>,
     #[serde(default = "supervised")]
     mode: Mode,
+}
+
+fn x86_64() -> String {
+    "x86_64".to_owned()
 }
 
 fn supervised() -> Mode {
@@ -264,7 +269,7 @@ fn check_names(raw: &RawImage, known: &Known, problems: &mut Vec<String>) {
 fn check_words(raw: &RawImage, problems: &mut Vec<String>) {
     let program = &raw.program;
     if program.mode == Mode::Direct && !program.env.is_empty() {
-        problems.push("`program.env` needs `program.mode = \"supervised\"`: without init nobody sets it".to_owned());
+        problems.push("`program.env` needs `program.mode = \"supervised\"`: without init nobody sets it; delete `env`, or change the mode".to_owned());
     }
     let words = program.args.iter().chain(program.env.keys()).chain(program.env.values());
     if words.into_iter().any(|word| word.contains('\0')) {
@@ -331,7 +336,10 @@ cmdline = "console=ttyS0"
         check(("name = \"hello\"", "name = \"../x\""), "`name` is `../x`");
         check(("tinyconfig", "allnoconfig"), "unknown variant `allnoconfig`");
         check(("console=ttyS0", "a -- b"), "`program.args`");
-        check(("[kernel]", "mode = \"direct\"\nenv = { A = \"1\" }\n[kernel]"), "without init nobody sets it");
+        check(
+            ("[kernel]", "mode = \"direct\"\nenv = { A = \"1\" }\n[kernel]"),
+            "without init nobody sets it; delete `env`, or change the mode",
+        );
     }
 
     #[test]

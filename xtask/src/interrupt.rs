@@ -20,7 +20,7 @@ pub fn end_on_signals() -> Result<Interrupts> {
         let mut signal = [0];
         if waiter.read_exact(&mut signal).is_ok() {
             let _no_tool_starts = sandbox::kill_all();
-            Reporter::new(false).say("interrupted; what was finished is kept, and the next run goes on from there");
+            Reporter::new(false).say("interrupted; finished steps are kept, those that ran start over the next time");
             std::process::exit(SIGNALLED + i32::from(signal[0]));
         }
     };

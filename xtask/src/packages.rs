@@ -236,6 +236,10 @@ impl Packages {
             workspace.insert("members".to_owned(), Value::Array(folders));
             workspace.remove("default-members");
         }
+        // How xtask is compiled is nothing to an image's program.
+        if let Some(profiles) = root.get_mut("profile").and_then(Value::as_table_mut) {
+            profiles.retain(|name, _| name != "dev" && name != "test");
+        }
         toml::to_string(&root).context("failed to write a manifest")
     }
 

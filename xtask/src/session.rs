@@ -54,7 +54,9 @@ impl Session {
     pub fn plan(&self, image: &str) -> Result<Planned> {
         let packages = Packages::read(self.workspace.root())?;
         let known = Known { fragments: stems(&self.workspace.kernel_configs(), "config")?, packages: packages.names() };
-        let image = Image::read(&self.spec_path(image)?, &known)?;
+        let path = self.spec_path(image)?;
+        let image = Image::read(&path, &known)?;
+        self.require_own_name(&image, &path)?;
         self.preflight(&image)?;
         let lock = Lock::read(&self.workspace.sources())?;
         let std_lock_path = self.workspace.std_lock();
@@ -70,13 +72,35 @@ impl Session {
     fn preflight(&self, image: &Image) -> Result<()> {
         let root = self.workspace.root();
         match &image.program.origin {
-            Origin::Package(_) => Ok(()),
+            Origin::File(path) if !root.join(path).exists() => bail!(
+                "`program.file`: there is no `{}`\nhint: a path in a spec is relative to the checkout",
+                root.join(path)
+            ),
             Origin::File(path) => elf::check(&root.join(path), path.as_str()),
-            Origin::Go(folder) if root.join(folder).join("go.mod").is_file() => Ok(()),
-            Origin::Go(folder) => {
-                bail!("failed to find a Go module in `{folder}`: it has no go.mod\nhint: run `go mod init NAME` there")
+            Origin::Go(folder) if !root.join(folder).is_dir() => bail!(
+                "`program.go`: there is no folder `{}`\nhint: a path in a spec is relative to the checkout",
+                root.join(folder)
+            ),
+            Origin::Go(folder) if !root.join(folder).join("go.mod").is_file() => {
+                bail!("`program.go`: `{}` has no go.mod\nhint: run `go mod init NAME` there", root.join(folder))
             }
+            Origin::Package(_) | Origin::Go(_) => Ok(()),
         }
+    }
+
+    /// Two specs of one name would overwrite each other's files in target/image.
+    fn require_own_name(&self, image: &Image, path: &Utf8Path) -> Result<()> {
+        let name = &image.name;
+        let is_ours = path
+            .canonicalize_utf8()
+            .is_ok_and(|path| path.parent() == self.workspace.images().canonicalize_utf8().ok().as_deref());
+        let is_taken = !is_ours && self.image_names()?.contains(name);
+        if is_taken || (is_ours && path.file_stem() != Some(name)) {
+            bail!(
+                "`name` is `{name}` in `{path}`: it must be the file's own, and no other image's\nhint: rename one of the two"
+            );
+        }
+        Ok(())
     }
 
     fn spec_path(&self, image: &str) -> Result<Utf8PathBuf> {
@@ -88,7 +112,10 @@ impl Session {
         if names.iter().any(|name| name == image) {
             return Ok(self.workspace.images().join(format!("{image}.toml")));
         }
-        bail!("there is no images/{image}.toml{}", schema::suggestion(image, &names))
+        bail!(
+            "there is no images/{image}.toml{}\nhint: give a name of images/, or the path of a .toml file",
+            schema::suggestion(image, &names)
+        )
     }
 
     /// The names of the specs in `images/`.

@@ -331,10 +331,10 @@ impl<'a> Run<'a> {
         if !error.chain().any(|cause| cause.is::<ToolFailed>()) {
             return error.context(text);
         }
-        let tail = tail(&log, LOG_LINES);
-        let lines: String = tail.iter().map(|line| format!("\n  | {line}")).collect();
+        let lines = telling_lines(&log);
+        let lines: String = lines.iter().map(|line| format!("\n  | {line}")).collect();
         let cause = crate::report::render(&error);
-        anyhow!("{cause}\n  the last lines of its log:{lines}\n  the whole log: {log}").context(text)
+        anyhow!("{cause}\n  from its log:{lines}\n  the whole log: {log}").context(text)
     }
 
     /// Without network: every download that would be needed, in one message.
@@ -379,15 +379,19 @@ fn make_writable(path: &Utf8Path) -> Result<()> {
 /// How often damaged artifacts are made again in one run, before the disk is to blame.
 const N_REPAIRS: u32 = 3;
 /// How many lines of a log are shown with a failure.
-const LOG_LINES: usize = 20;
+const LOG_LINES: usize = 30;
 /// With less than this left, in bytes, a failure is taken for a consequence of a full disk.
 const FULL_DISK: u64 = 4 << 20;
 
-fn tail(log: &Utf8Path, n_lines: usize) -> Vec<String> {
+/// The lines of a log that tell most: a compiler's errors from the first one on, else the last lines.
+fn telling_lines(log: &Utf8Path) -> Vec<String> {
     let Ok(bytes) = fs::read(log) else { return Vec::new() };
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    lines.into_iter().rev().take(n_lines).rev().collect()
+    let lines: Vec<_> = text.lines().collect();
+    let last = lines.len().saturating_sub(LOG_LINES);
+    let is_error = |line: &&str| line.starts_with("error") || line.contains(": error: ");
+    let first_error = lines.iter().position(is_error).unwrap_or(last);
+    lines.into_iter().skip(first_error.min(last)).take(LOG_LINES).map(str::to_owned).collect()
 }
 
 /// All results, or the failure that made the others not start.

@@ -1,5 +1,7 @@
 //! `cargo xtask gc`: deletes from the store what no image of any checkout needs.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use crate::session::Session;
@@ -10,11 +12,19 @@ use crate::{artifact, report, roots};
 pub fn run(session: &Session, dry_run: bool) -> Result<()> {
     let store = session.store(if dry_run { Access::Shared } else { Access::Exclusive })?;
     let reached = roots::reached(&store, dry_run)?;
+    let traces = store.traces()?.into_iter().filter_map(|key| store.trace(key));
+    let steps: BTreeMap<_, _> = traces.map(|trace| (trace.id, trace.step)).collect();
     let (mut n_bytes, mut n_objects) = (0, 0);
     for id in store.objects()?.into_iter().filter(|id| !reached.ids.contains(id)) {
         let Some(path) = store.object(id) else { continue };
         let size = artifact::size(&path)?;
-        session.reporter.detail(&format!("{id} {}", report::size(size)));
+        let name = steps.get(&id).map_or("made by no known step", String::as_str);
+        let line = format!("{:>9}  {}  {name}", report::size(size), id.short());
+        if dry_run {
+            session.reporter.say(&line)
+        } else {
+            session.reporter.detail(&line)
+        }
         (n_bytes, n_objects) = (n_bytes + size, n_objects + 1);
         if !dry_run {
             store.discard(id)?;

@@ -25,6 +25,9 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     };
     let text = std::fs::read(&path).with_context(|| format!("failed to read `{path}`"))?;
     session.reporter.detail(path.as_str());
+    if text.is_empty() {
+        session.reporter.say(&format!("`{}` ran no tool, and printed nothing", args.step));
+    }
     report::print(&String::from_utf8_lossy(&text));
     Ok(())
 }

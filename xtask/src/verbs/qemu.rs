@@ -7,19 +7,29 @@ use anyhow::Result;
 
 use crate::cli::QemuArgs;
 use crate::image::Mode;
-use crate::qemu::{self, Machine, Outcome, PANIC_WORD, REPORT_WORD, Run};
+use crate::qemu::{self, Machine, Outcome, PANIC_WORD, REPORT_WORD, Run, Selected};
 use crate::session::{Planned, Session};
 use crate::steps::kernel::BZIMAGE;
 use crate::verbs::image::{self, Finished};
 use crate::{report, toolbox};
+
+/// The exit status when the host cannot run the machine as asked.
+const HOST_FAILED: u8 = 125;
 
 /// Builds and boots; the status is that of the run.
 pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
     let planned = session.plan(&args.image.image)?;
     session.require_tools(&planned, &[toolbox::QEMU])?;
     let command_line = command_line(&planned, args)?;
+    let selected = match qemu::select(args.accel, qemu::QEMU) {
+        Ok(selected) => selected,
+        Err(error) => {
+            report::error(&error.into());
+            return Ok(HOST_FAILED);
+        }
+    };
     let finished = image::build(session, &planned, None)?;
-    let machine = machine(session, args, &finished, command_line)?;
+    let machine = machine(session, args, &finished, command_line, selected);
     if args.dry_run {
         report::print(&(machine.shell_command() + "\n"));
         return Ok(0);
@@ -47,13 +57,18 @@ fn command_line(planned: &Planned, args: &QemuArgs) -> Result<String> {
     Ok(qemu::command_line(&words, arguments)?)
 }
 
-fn machine(session: &Session, args: &QemuArgs, finished: &Finished, command_line: String) -> Result<Machine> {
-    let selected = qemu::select(args.accel, qemu::QEMU)?;
+fn machine(
+    session: &Session,
+    args: &QemuArgs,
+    finished: &Finished,
+    command_line: String,
+    selected: Selected,
+) -> Machine {
     if let Some(error) = selected.kvm_error {
         let text = error.to_string();
         session.reporter.detail(&format!("running under TCG: {}", text.lines().next().unwrap_or_default()));
     }
-    Ok(Machine {
+    Machine {
         qemu: qemu::QEMU.to_owned(),
         kernel: finished.folder.join(BZIMAGE),
         initramfs: Some(finished.folder.join(&finished.initramfs)),
@@ -61,29 +76,28 @@ fn machine(session: &Session, args: &QemuArgs, finished: &Finished, command_line
         memory_mib: args.memory,
         accelerator: selected.accelerator,
         extra: Vec::new(),
-    })
+    }
 }
 
 fn boot(session: &Session, run: &Run, json: bool) -> u8 {
     let stdin = std::io::stdin();
-    let outcome = if json {
-        // stdout is for the data; the console goes where messages go.
-        qemu::boot(run, Some(stdin.as_fd()), &mut std::io::stderr())
-    } else {
-        if std::io::stderr().is_terminal() {
-            session.reporter.say("booting; Ctrl-C ends the machine");
-        }
-        let mut console = Unbuffered { stdout: std::io::stdout(), last: b'\n' };
-        let outcome = qemu::boot(run, Some(stdin.as_fd()), &mut console);
-        console.end_line();
-        outcome
-    };
+    // With --json stdout is for the data; the console goes where messages go.
+    let stream: Box<dyn Write> = if json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+    let mut console = Console { stream, last: b'\n' };
+    if std::io::stderr().is_terminal() {
+        session.reporter.say("booting; Ctrl-C ends the machine, all else that is typed goes to the program");
+    }
+    let outcome = qemu::boot(run, Some(stdin.as_fd()), &mut console);
+    console.end_line();
     tell(session, &outcome, json);
     outcome.exit_status
 }
 
 fn tell(session: &Session, outcome: &Outcome, json: bool) {
-    if let Some(text) = outcome.text() {
+    // Who has just seen the console on this terminal need not see its last lines again.
+    let was_seen = !json && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let last_lines = if was_seen { Vec::new() } else { outcome.last_lines.clone() };
+    if let Some(text) = (Outcome { last_lines, ..outcome.clone() }).text() {
         session.reporter.say(&text);
     }
     if json {
@@ -93,30 +107,30 @@ fn tell(session: &Session, outcome: &Outcome, json: bool) {
 }
 
 /// The console as it comes: a prompt without a newline must be seen, too.
-struct Unbuffered {
-    stdout: std::io::Stdout,
+struct Console {
+    stream: Box<dyn Write>,
     last: u8,
 }
 
-impl Unbuffered {
+impl Console {
     /// The machine may end in the middle of a line; what follows on the terminal is not its.
     fn end_line(&mut self) {
         if self.last != b'\n' {
-            // Whoever has closed stdout does not miss the end of a line.
+            // Whoever has closed the stream does not miss the end of a line.
             let _ = self.write_all(b"\n");
         }
     }
 }
 
-impl Write for Unbuffered {
+impl Write for Console {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n_bytes = self.stdout.write(bytes)?;
-        self.stdout.flush()?;
+        let n_bytes = self.stream.write(bytes)?;
+        self.stream.flush()?;
         self.last = bytes.get(..n_bytes).and_then(<[u8]>::last).copied().unwrap_or(self.last);
         Ok(n_bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.stdout.flush()
+        self.stream.flush()
     }
 }

@@ -38,7 +38,7 @@ fn explain(step: &str, now: Option<&Fields>, is_there: bool, last: &LastBuild, w
         return format!("{step}: cannot tell yet; first these must be made: {}\n", waiting.join(", "));
     };
     match (&last.newest, &last.before) {
-        (None, _) if is_there => format!("{step}: up to date; another checkout made it\n"),
+        (None, _) if is_there => format!("{step}: up to date; the store had it before this checkout asked\n"),
         (None, _) => format!("{step}: would run; this checkout never built it\n"),
         (Some(newest), _) if newest != now => {
             let verb = if is_there {
@@ -49,7 +49,7 @@ fn explain(step: &str, now: Option<&Fields>, is_there: bool, last: &LastBuild, w
             format!("{step}: {verb}\n{}", changes(now, newest))
         }
         (Some(_), _) if !is_there => format!("{step}: would run; no input changed, but the store lost its artifact\n"),
-        (Some(_), None) => format!("{step}: up to date; this checkout built it once\n"),
+        (Some(_), None) => format!("{step}: up to date; this checkout has seen no other version of it\n"),
         (Some(newest), Some(before)) => {
             format!("{step}: up to date. Before its last build\n{}", changes(newest, before))
         }

@@ -57,7 +57,7 @@ fn a_program_that_cannot_run_alone_is_refused_before_anything_boots() {
     refused("foreign", &["it is built for AArch64"]);
     copy.write("script", "#!/bin/sh\necho\n");
     refused("script", &["it is a script (`#!/bin/sh`)"]);
-    refused("absent", &["failed to read the program `absent`"]);
+    refused("absent", &["`program.file`: there is no `"]);
 }
 
 #[test]
