@@ -143,3 +143,86 @@ fn initramfs_step(image: &Image, facts: &Facts<'_>) -> Result<Step> {
         Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress: image.compress, compressors };
     Ok(step(INITRAMFS, recipe, &[("program", PROGRAM), ("init", INIT)]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Base, Compress, Kernel as KernelSpec, Program};
+
+    /// The steps of an image, planned with this project's own pins and packages.
+    fn check(origin: Origin, mode: Mode, compress: Compress, expect: &[&str]) -> Graph {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let lock = Lock::parse(include_str!("../../vendor/sources.toml")).unwrap();
+        let std_lock = CargoLock::parse(include_str!("../../vendor/rust-library.lock")).unwrap();
+        let packages = Packages::read(root).unwrap();
+        let kernel = KernelSpec { base: Base::Tinyconfig, fragments: vec!["base".into()], cmdline: String::new() };
+        let program = Program { origin, args: Vec::new(), env: Default::default(), mode };
+        let image = Image { name: "x".into(), program, kernel, compress };
+        let graph = plan(&image, &Facts { root, lock: &lock, std_lock: &std_lock, packages: &packages }).unwrap();
+        let mut names = graph.names();
+        names.retain(|name| !name.starts_with("fetch-") && !name.starts_with("unpack-"));
+        names.sort();
+        assert_eq!(names, expect);
+        graph
+    }
+
+    #[test]
+    fn a_supervised_package_needs_init_and_the_standard_library() {
+        let expect = [
+            "crates-init",
+            "crates-program",
+            "crates-rust-std",
+            "init",
+            "initramfs",
+            "kernel",
+            "musl",
+            "program",
+            "rust-std",
+        ];
+        check(Origin::Package("hello".into()), Mode::Supervised, Compress::None, &expect);
+    }
+
+    #[test]
+    fn a_go_program_that_is_pid_1_needs_no_rust() {
+        check(Origin::Go("apps/hello-go".into()), Mode::Direct, Compress::None, &["initramfs", "kernel", "program"]);
+    }
+
+    #[test]
+    fn a_compression_brings_the_fragment_that_reads_it() {
+        let graph = check(Origin::File("x".into()), Mode::Direct, Compress::Zstd, &["initramfs", "kernel", "program"]);
+        let files = graph.get(KERNEL).unwrap().recipe.files();
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["base.config", "initramfs-zstd.config"]);
+    }
+
+    #[test]
+    fn no_field_of_any_step_holds_the_checkouts_path() {
+        let graph = check(
+            Origin::Package("hello".into()),
+            Mode::Supervised,
+            Compress::None,
+            &[
+                "crates-init",
+                "crates-program",
+                "crates-rust-std",
+                "init",
+                "initramfs",
+                "kernel",
+                "musl",
+                "program",
+                "rust-std",
+            ],
+        );
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for step in graph.in_order() {
+            let mut fields = crate::key::Fields::default();
+            step.recipe.describe(&mut fields);
+            assert!(
+                fields.iter().all(|(name, value)| !name.contains(root.as_str()) && !value.contains(root.as_str())),
+                "{}",
+                step.name
+            );
+            assert!(step.recipe.files().iter().all(|file| file.name.is_relative()), "{}", step.name);
+        }
+    }
+}
