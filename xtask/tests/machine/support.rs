@@ -60,19 +60,7 @@ impl Checkout {
         let this = Self::this();
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("another place");
-        let list = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(&this.root)
-            .output()
-            .unwrap();
-        for name in String::from_utf8(list.stdout).unwrap().split('\0').filter(|name| !name.is_empty()) {
-            let to = root.join(name);
-            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-            // A deleted file is listed until its deletion is committed.
-            if this.root.join(name).exists() {
-                std::fs::copy(this.root.join(name), to).unwrap();
-            }
-        }
+        copy_folder(&this.root, &root);
         Self { root, _folder: Some(folder) }
     }
 
@@ -111,6 +99,19 @@ impl Checkout {
             hello.replace("name = \"hello\"", &format!("name = \"{name}\"")).replace("package = \"hello\"", program);
         self.write(&format!("images/{name}.toml"), spec);
         name.to_owned()
+    }
+}
+
+/// Not what cargo made, and not the history: a checkout need not be git's.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "target" || entry.file_name() == ".git" => {}
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
     }
 }
 
