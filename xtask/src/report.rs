@@ -28,12 +28,11 @@ impl Reporter {
 
     /// A line on stderr that does not tear the live lines.
     pub fn say(&self, line: &str) {
+        // A closed stderr must not stop a build.
+        let write = || drop(writeln!(std::io::stderr(), "{line}"));
         match &self.bars {
-            Some(bars) => {
-                let _ = bars.println(line);
-            }
-            // A closed stderr must not stop a build.
-            None => drop(writeln!(std::io::stderr(), "{line}")),
+            Some(bars) => bars.suspend(write),
+            None => write(),
         }
     }
 

@@ -387,7 +387,8 @@ const FULL_DISK: u64 = 4 << 20;
 fn telling_lines(log: &Utf8Path) -> Vec<String> {
     let Ok(bytes) = fs::read(log) else { return Vec::new() };
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().collect();
+    // Commands are long, and say nothing that the step's name does not.
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("$ ")).collect();
     let last = lines.len().saturating_sub(LOG_LINES);
     let is_error = |line: &&str| line.starts_with("error") || line.contains(": error: ");
     let first_error = lines.iter().position(is_error).unwrap_or(last);
