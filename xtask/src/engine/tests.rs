@@ -269,3 +269,26 @@ fn what_was_built_is_remembered_for_why() {
     let changes = last.newest.unwrap().changes_since(&last.before.unwrap());
     assert_eq!(changes, [crate::key::Change::Changed("text".into(), "one".into(), "two".into())]);
 }
+
+#[test]
+fn hidden_files_backups_and_cargos_target_are_no_inputs() {
+    let bench = Bench::new();
+    for name in ["app/src/main.rs", "app/src/target/mod.rs", "app/target/debug/app", "app/.swp", "app/src/main.rs~"] {
+        let path = bench.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    let files = expand(Utf8Path::new("app"), &bench.root().join("app")).unwrap();
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["app/src/main.rs", "app/src/target/mod.rs"]);
+}
+
+#[test]
+fn a_link_among_the_files_counts_by_what_it_leads_to() {
+    let bench = Bench::new();
+    fs::write(bench.root().join("real"), "content").unwrap();
+    std::os::unix::fs::symlink("real", bench.root().join("link")).unwrap();
+    let file = FileInput { name: "link".into(), path: bench.root().join("link") };
+    let recipe = Text { file: Some(file), ..text("x") };
+    assert_eq!(bench.build(vec![step("x", &recipe, &[])], "x").unwrap(), "xcontent");
+}
