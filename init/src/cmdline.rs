@@ -10,13 +10,6 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::complaint::{Complaint, unknown};
 
-/// How many arguments may follow `--`. The kernel reads them too, and panics at boot on more than its
-/// CONFIG_INIT_ENV_ARG_LIMIT, which is 32 unless configured otherwise.
-pub const MAX_ARGS: usize = 32;
-
-/// The longest command line in bytes: x86's COMMAND_LINE_SIZE without its NUL. What is longer is cut off in silence.
-pub const MAX_LINE: usize = 2047;
-
 const PLACE: &str = "kernel command line";
 const PREFIX: &str = "init.";
 const PARAMETERS: [&str; 3] = ["init.log", "init.off", "init.report"];

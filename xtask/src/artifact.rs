@@ -152,11 +152,6 @@ fn entries(root: &Utf8Path) -> Result<Vec<Entry>> {
     Ok(found)
 }
 
-/// The files below `folder` as relative paths, sorted.
-pub fn files_below(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    Ok(entries(folder)?.into_iter().filter(|entry| entry.kind != FOLDER).map(|entry| entry.path).collect())
-}
-
 /// The size of a file, or of all files in a folder, in bytes.
 pub fn size(path: &Utf8Path) -> Result<u64> {
     let metadata = fs::symlink_metadata(path).with_context(|| format!("failed to read `{path}`"))?;
