@@ -295,6 +295,9 @@ struct Remembered {
     identity: Identity,
 }
 
+/// Goes up when [`recognize`] looks at other files or asks other questions: what was remembered before does not count then.
+const RECOGNITION: u32 = 2;
+
 /// The tools of this host as far as they were asked for, with a memory in the store: a compiler of 150 MB is hashed once.
 pub struct Toolbox {
     remembered: Mutex<BTreeMap<String, Remembered>>,
@@ -317,7 +320,7 @@ impl Toolbox {
         })?;
         // By what the name leads to now: switching an alternative (`gcc` from gcc-12 to gcc-13) changes no file's stamp.
         let real = path.canonicalize_utf8().with_context(|| format!("failed to find the host tool `{path}`"))?;
-        let memory_key = format!("{name} {real}");
+        let memory_key = format!("{RECOGNITION} {name} {real}");
         let mut remembered = self.remembered.lock().map_err(|_| anyhow!("a thread panicked"))?;
         if let Some(known) = remembered.get(&memory_key)
             && known.stamps.iter().all(|stamp| Stamp::of(&stamp.path).as_ref() == Some(stamp))
