@@ -149,6 +149,19 @@ mod tests {
     use super::*;
     use crate::image::{Base, Compress, Kernel as KernelSpec, Program};
 
+    /// The steps of a supervised package, fetching and unpacking aside.
+    const SUPERVISED: [&str; 9] = [
+        "crates-init",
+        "crates-program",
+        "crates-rust-std",
+        "init",
+        "initramfs",
+        "kernel",
+        "musl",
+        "program",
+        "rust-std",
+    ];
+
     /// The steps of an image, planned with this project's own pins and packages.
     fn check(origin: Origin, mode: Mode, compress: Compress, expect: &[&str]) -> Graph {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -168,18 +181,7 @@ mod tests {
 
     #[test]
     fn a_supervised_package_needs_init_and_the_standard_library() {
-        let expect = [
-            "crates-init",
-            "crates-program",
-            "crates-rust-std",
-            "init",
-            "initramfs",
-            "kernel",
-            "musl",
-            "program",
-            "rust-std",
-        ];
-        check(Origin::Package("hello".into()), Mode::Supervised, Compress::None, &expect);
+        check(Origin::Package("hello".into()), Mode::Supervised, Compress::None, &SUPERVISED);
     }
 
     #[test]
@@ -197,22 +199,7 @@ mod tests {
 
     #[test]
     fn no_field_of_any_step_holds_the_checkouts_path() {
-        let graph = check(
-            Origin::Package("hello".into()),
-            Mode::Supervised,
-            Compress::None,
-            &[
-                "crates-init",
-                "crates-program",
-                "crates-rust-std",
-                "init",
-                "initramfs",
-                "kernel",
-                "musl",
-                "program",
-                "rust-std",
-            ],
-        );
+        let graph = check(Origin::Package("hello".into()), Mode::Supervised, Compress::None, &SUPERVISED);
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for step in graph.in_order() {
             let mut fields = crate::key::Fields::default();
