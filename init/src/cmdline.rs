@@ -9,9 +9,11 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::complaint::{Complaint, unknown};
+use crate::config::{self, Config};
 
 const PLACE: &str = "kernel command line";
 const PREFIX: &str = "init.";
+/// Those that are for this boot alone; besides them there is one for each key of the configuration.
 const PARAMETERS: [&str; 3] = ["init.log", "init.off", "init.report"];
 const LEVELS: [(&str, LogLevel); 4] =
     [("debug", LogLevel::Debug), ("info", LogLevel::Info), ("warn", LogLevel::Warn), ("quiet", LogLevel::Quiet)];
@@ -51,8 +53,21 @@ pub struct Overrides {
     pub log: LogLevel,
     /// `init.off=poweroff|restart`.
     pub off: Off,
+    /// `init.KEY=VALUE` for any key of the configuration but `program` and `arg`, such as `init.restart=never` or
+    /// `init.env=NAME=value`: in order, each one good.
+    pub changes: Vec<(String, String)>,
     /// What follows `--`, if anything does: these arguments replace the image's, as with `docker run`.
     pub args: Option<Vec<OsString>>,
+}
+
+impl Overrides {
+    /// Makes the changes to the image's configuration.
+    pub fn change(&self, config: &mut Config) {
+        for (key, value) in &self.changes {
+            // Each was tried when the line was read.
+            let _ = config.set(key, value);
+        }
+    }
 }
 
 /// Reads the bytes of `/proc/cmdline`. A parameter given twice counts as given last, as for the kernel.
@@ -98,9 +113,22 @@ fn apply(overrides: &mut Overrides, name: &str, value: Option<&str>) -> Result<(
         },
         "init.log" => overrides.log = one_of(&LEVELS, value)?,
         "init.off" => overrides.off = one_of(&OFF, value)?,
-        _ => return Err(unknown("parameter", name, &PARAMETERS)),
+        _ => overrides.changes.push(change(name, value)?),
     }
     Ok(())
+}
+
+/// A change of the configuration, tried on one that nobody uses.
+fn change(name: &str, value: Option<&str>) -> Result<(String, String), String> {
+    let key = name.strip_prefix(PREFIX).unwrap_or(name);
+    if !config::changeable().any(|known| known == key) {
+        let keys: Vec<String> = config::changeable().map(|key| format!("{PREFIX}{key}")).collect();
+        let known: Vec<&str> = PARAMETERS.into_iter().chain(keys.iter().map(String::as_str)).collect();
+        return Err(unknown("parameter", name, &known));
+    }
+    let value = value.unwrap_or_default();
+    Config::default().set(key, value).map_err(|problem| format!("`{name}`: {problem}"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn one_of<T: Copy, const N: usize>(known: &[(&str, T); N], value: Option<&str>) -> Result<T, String> {
@@ -200,10 +228,15 @@ mod tests {
     #[test]
     fn parameters_are_found_and_bad_ones_are_named() {
         let line = b"init.log=warn initrd.x=1 init.report=/dev/ttyS1 init.log=\"debug\" init.off=restart init.report init.lgo=debug \
-                     init.log=verbose init.log=inof init.network=dhcp";
+                     init.log=verbose init.log=inof init.network=dhcp init.program=/x init.restart=maybe init.env=A=\"b";
         let (overrides, complaints) = parse(line);
-        let expect =
-            Overrides { report: Some("/dev/ttyS1".to_owned()), log: LogLevel::Debug, off: Off::Restart, args: None };
+        let expect = Overrides {
+            report: Some("/dev/ttyS1".to_owned()),
+            log: LogLevel::Debug,
+            off: Off::Restart,
+            changes: vec![("network".to_owned(), "dhcp".to_owned()), ("env".to_owned(), "A=\"b".to_owned())],
+            args: None,
+        };
         assert_eq!(overrides, expect);
         let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -213,9 +246,26 @@ mod tests {
                 "kernel command line: unknown parameter `init.lgo`, did you mean `init.log`?",
                 "kernel command line: unknown value `verbose`, expected one of: debug, info, warn, quiet",
                 "kernel command line: unknown value `inof`, did you mean `info`?",
-                "kernel command line: unknown parameter `init.network`, expected one of: init.log, init.off, init.report",
+                "kernel command line: unknown parameter `init.program`, expected one of: init.log, init.off, init.report, \
+                 init.env, init.volume, init.hostname, init.restart, init.restart-delay, init.restart-delay-max, \
+                 init.restart-healthy, init.restart-limit, init.on-crash-loop, init.stop-timeout, init.start, init.network, \
+                 init.interface, init.watchdog",
+                "kernel command line: `init.restart`: unknown value `maybe`, expected one of: never, on-failure, always",
             ]
         );
+    }
+
+    #[test]
+    fn changes_reach_the_configuration() {
+        let (overrides, complaints) =
+            parse(b"init.restart=always init.env=\"A=b c\" init.restart=never init.volume=/dev/vda:/d");
+        assert_eq!(complaints, []);
+        let mut config = Config::default();
+        config.supervise.restart = config::Restart::OnFailure;
+        overrides.change(&mut config);
+        assert_eq!(config.supervise.restart, config::Restart::Never);
+        assert_eq!(config.env.get("A").map(String::as_str), Some("b c"));
+        assert_eq!(config.volumes.len(), 1);
     }
 
     #[test]

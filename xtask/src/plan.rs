@@ -135,7 +135,12 @@ fn initramfs_step(image: &Image, facts: &Facts<'_>) -> Result<Step> {
         return Ok(step(INITRAMFS, recipe, &[("program", PROGRAM)]));
     }
     let program_path = format!("/bin/{}", image.name);
-    let config = Config { program: program_path.clone(), args: program.args.clone(), env: program.env.clone() };
+    let config = Config {
+        program: program_path.clone(),
+        args: program.args.clone(),
+        env: program.env.clone(),
+        ..Config::default()
+    };
     let text = config::encode(&config)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("failed to write init's configuration")?;
