@@ -22,6 +22,7 @@ pub mod cmdline;
 pub mod complaint;
 pub mod config;
 pub mod ending;
+pub mod supervise;
 
 pub use cmdline::{LogLevel, Off, Overrides};
 pub use complaint::Complaint;
