@@ -1,40 +1,62 @@
-//! Standard streams and the log. Writing to either must never fail, block the boot or panic: a machine without a
-//! console still runs its program.
+//! Standard streams and the log. Writing to either must never fail, block the machine or panic: a machine without a
+//! console, or with one that nobody reads, still runs its program.
 
-use std::fs::OpenOptions;
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use pid1_init::LogLevel;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::io::Errno;
 use rustix::stdio;
-use rustix::termios::{Action, tcdrain, tcflow};
-
-use crate::sys;
+use rustix::termios::{Action, OptionalActions, tcdrain, tcflow, tcgetattr, tcsetattr};
 
 /// Where standard streams lead when the kernel could not open them, best first. The last always opens, neither reads
 /// nor writes, and keeps files opened later from becoming somebody's standard output.
 const STREAMS: [(&str, OFlags); 3] =
     [("/dev/console", OFlags::RDWR), ("/dev/null", OFlags::RDWR), ("/", OFlags::RDONLY)];
 
-/// <3> is the kernel's facility "daemon", 7 its level "debug": kept in the kernel's log, yet not printed a second time
-/// on the console, where this log has been already (Documentation/ABI/testing/dev-kmsg).
-const KMSG_PREFIX: &str = "<31>";
+/// How much a console that takes nothing may hold up; what comes then is lost. As much as a kernel log.
+const MOST_PENDING: usize = 128 * 1024;
+
+/// How long the console has to take what is left when the machine ends.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kernel's facility "daemon" (Documentation/ABI/testing/dev-kmsg).
+const DAEMON: u8 = 3 << 3;
+/// The kernel's severity "debug", which no console prints by default.
+const KERN_DEBUG: u8 = 7;
 
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
+/// The kernel prints messages below this severity on the console by itself.
+static KERNEL_LEVEL: AtomicU8 = AtomicU8::new(KERN_DEBUG);
+static OUTPUT: Mutex<Output> = Mutex::new(Output { device: None, pending: VecDeque::new(), is_raw: false });
+static KMSG: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Gives PID 1, and so every program it starts, three open standard streams and, if the console is one, a terminal.
-///
-/// The terminal belongs to PID 1's session, with the program as the group in front. A program that led its own session
-/// would take the terminal down with it: Linux then throws away what a serial port has yet to send, and the last words
-/// of a program are the ones that matter.
+/// The console, and what it has yet to take.
+struct Output {
+    /// Without one, lines go to standard error.
+    device: Option<OwnedFd>,
+    pending: VecDeque<u8>,
+    /// The terminal adds no carriage return to a line feed.
+    is_raw: bool,
+}
+
+/// Gives PID 1 three open standard streams, and the log a console that does not block.
 pub fn open() {
     open_streams();
-    sys::ignore_terminal_stops();
-    let _ = setsid();
-    let _ = ioctl_tiocsctty(stdio::stdin());
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Ok(mut output) = OUTPUT.try_lock() {
+        output.device = rustix::fs::open("/dev/console", flags, Mode::empty()).ok();
+    }
+    // Kept open, so that the log goes on when a program has taken every file that there can be.
+    if let Ok(kmsg) = rustix::fs::open("/dev/kmsg", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = KMSG.set(kmsg);
+    }
 }
 
 fn open_streams() {
@@ -54,19 +76,33 @@ fn open_streams() {
     }
 }
 
+/// The console's device, for reading; none if there is no console. It lives as long as init.
+pub fn device() -> Option<OwnedFd> {
+    OUTPUT.try_lock().ok().and_then(|output| output.device.as_ref()?.try_clone().ok())
+}
+
+/// Hands everything through as it is: the program's own terminal is in front of this one and does a terminal's work.
+pub fn make_raw() {
+    let Ok(mut output) = OUTPUT.try_lock() else { return };
+    let Some(device) = &output.device else { return };
+    let Ok(mut settings) = tcgetattr(device) else { return };
+    settings.make_raw();
+    output.is_raw = tcsetattr(device, OptionalActions::Now, &settings).is_ok();
+}
+
 /// From here on only lines of this level and above are written.
 pub fn set_level(level: LogLevel) {
     LEVEL.store(level as u8, Ordering::Relaxed);
+    // "4 4 1 7": the first number is the console's (Documentation/admin-guide/sysctl/kernel.rst).
+    let printk = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
+    if let Some(level) = printk.split_whitespace().next().and_then(|level| level.parse().ok()) {
+        KERNEL_LEVEL.store(level, Ordering::Relaxed);
+    }
 }
 
 /// For someone looking for a fault.
 pub fn debug(text: &str) {
     log(LogLevel::Debug, text);
-}
-
-/// For the machine's owner.
-pub fn info(text: &str) {
-    log(LogLevel::Info, text);
 }
 
 /// Something is wrong.
@@ -79,10 +115,81 @@ pub fn epitaph(text: &str) {
     log(LogLevel::Quiet, text);
 }
 
-/// One bare line on standard error.
+/// A line of this level.
+pub fn log(level: LogLevel, text: &str) {
+    if (level as u8) < LEVEL.load(Ordering::Relaxed) {
+        return;
+    }
+    let severity = match level {
+        LogLevel::Debug => KERN_DEBUG,
+        LogLevel::Info => 6,
+        LogLevel::Warn => 4,
+        LogLevel::Quiet => 2,
+    };
+    say(&format!("pid1: {text}"));
+    // What the kernel would print on the console has been there already.
+    let is_printed = severity < KERNEL_LEVEL.load(Ordering::Relaxed);
+    let severity = if is_printed { KERN_DEBUG } else { severity };
+    if let Some(kmsg) = KMSG.get() {
+        let _ = rustix::io::write(kmsg, format!("<{}>pid1: {text}\n", DAEMON | severity).as_bytes());
+    }
+}
+
+/// One bare line on the console.
 pub fn say(text: &str) {
-    // One write, so that lines of the program cannot end up inside this one.
-    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+    let Ok(mut output) = OUTPUT.try_lock() else { return };
+    if output.device.is_none() {
+        // One write, so that lines of others cannot end up inside this one.
+        let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+        return;
+    }
+    let end = if output.is_raw { "\r\n" } else { "\n" };
+    output.take(format!("{text}{end}").as_bytes());
+    output.flush();
+}
+
+/// Bytes of the program for the console, as they are.
+pub fn pass(bytes: &[u8]) {
+    let Ok(mut output) = OUTPUT.try_lock() else { return };
+    output.take(bytes);
+    output.flush();
+}
+
+/// Whether the console has yet to take something; then it should be polled for writing, and [`flush`] called.
+pub fn is_behind() -> bool {
+    OUTPUT.try_lock().is_ok_and(|output| !output.pending.is_empty())
+}
+
+/// Hands over what the console takes.
+pub fn flush() {
+    if let Ok(mut output) = OUTPUT.try_lock() {
+        output.flush();
+    }
+}
+
+impl Output {
+    fn take(&mut self, bytes: &[u8]) {
+        if self.pending.len() + bytes.len() <= MOST_PENDING {
+            self.pending.extend(bytes);
+        }
+    }
+
+    fn flush(&mut self) {
+        let Some(device) = &self.device else {
+            self.pending.clear();
+            return;
+        };
+        while !self.pending.is_empty() {
+            let (front, _) = self.pending.as_slices();
+            match rustix::io::write(device, front) {
+                Ok(n_bytes) => drop(self.pending.drain(..n_bytes.min(self.pending.len()))),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // It is gone, or never was one.
+                Err(_) => self.pending.clear(),
+            }
+        }
+    }
 }
 
 /// Waits until what was written has left the machine: what a serial port still holds at power-off is lost.
@@ -91,15 +198,23 @@ pub fn drain() {
     // Linux lets only who stopped the output start it again, so stop it first.
     let _ = tcflow(io::stderr().as_fd(), Action::OOff);
     let _ = tcflow(io::stderr().as_fd(), Action::OOn);
+    drain_pending(DRAIN_PATIENCE);
     let _ = tcdrain(io::stderr().as_fd());
 }
 
-fn log(level: LogLevel, text: &str) {
-    if (level as u8) < LEVEL.load(Ordering::Relaxed) {
-        return;
-    }
-    say(&format!("pid1: {text}"));
-    if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        let _ = kmsg.write_all(format!("{KMSG_PREFIX}pid1: {text}\n").as_bytes());
+/// Waits until the console has taken what is pending, or this time is over.
+pub fn drain_pending(patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while is_behind() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(output) = OUTPUT.try_lock() else { return };
+        let Some(device) = &output.device else { return };
+        let timeout = Timespec::try_from(left).ok();
+        let ready = poll(&mut [PollFd::new(device, PollFlags::OUT)], timeout.as_ref());
+        drop(output);
+        if left.is_zero() || ready.is_err_and(|error| error != Errno::INTR) {
+            return;
+        }
+        flush();
     }
 }

@@ -12,9 +12,11 @@
 //! | `panic` | one epitaph, then a restart |
 //! | `mounts` | the file systems every program expects |
 //! | `console` | standard streams, and the log |
+//! | `terminal` | the program's terminal, in front of the console |
+//! | `events` | the one loop: what happens, and what is done about it |
 //! | `service` | starts the program |
-//! | `reap` | waits for everything that dies |
-//! | `report` | tells the host how the program ended |
+//! | `reap` | takes everything that dies |
+//! | `report` | the line to the host: how the program ended, and whether to stop |
 //! | `shutdown` | ends what is left, and the machine |
 //! | `sys` | the only `unsafe` |
 

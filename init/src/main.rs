@@ -8,6 +8,7 @@
 #![no_main]
 
 mod console;
+mod events;
 mod mounts;
 mod panic;
 mod reap;
@@ -15,14 +16,15 @@ mod report;
 mod service;
 mod shutdown;
 mod sys;
+mod terminal;
 
-use std::ffi::OsString;
 use std::fs;
+use std::time::Instant;
 
 use pid1_init::config::{self, CONFIG_PATH};
-use pid1_init::{Complaint, Config, Ending, Overrides, cmdline, ending};
+use pid1_init::{Complaint, Config, Overrides, cmdline};
 
-use console::{debug, info, warn};
+use console::warn;
 
 /// The machine's life. As any other process than PID 1 it touches nothing and returns the exit status.
 fn run() -> i32 {
@@ -34,38 +36,16 @@ fn run() -> i32 {
 }
 
 fn boot() -> ! {
+    let born = Instant::now();
     panic::install();
-    sys::hold_child_signals();
     mounts::mount(&mounts::EARLY);
     console::open();
     mounts::mount(&mounts::BASE);
     let overrides = read_cmdline();
     mounts::mount(&mounts::OPTIONAL);
-    let program = read_config();
-    let ending = live(&program, overrides.args);
-    if let Some(device) = overrides.report {
-        report::send(&device, ending);
-    }
-    shutdown::in_order(overrides.off)
-}
-
-/// The program's life, from its start to its end.
-fn live(config: &Config, args: Option<Vec<OsString>>) -> Ending {
-    if config.program.is_empty() {
-        return ending::NOT_FOUND;
-    }
-    let pid = match service::start(config, args) {
-        Ok(pid) => pid,
-        Err(failure) => {
-            warn(&failure.to_string());
-            return failure.ending;
-        }
-    };
-    debug(&format!("started {} as process {}", config.program, pid.as_raw_pid()));
-    let ending = reap::until(pid);
-    let log = if ending == Ending::Exited(0) { info } else { warn };
-    log(&format!("the program {} {ending}", config.program));
-    ending
+    let mut config = read_config();
+    overrides.change(&mut config);
+    events::Machine::new(config, overrides.args, overrides.off, overrides.report.as_deref(), born).run()
 }
 
 fn read_cmdline() -> Overrides {

@@ -1,48 +1,40 @@
-//! Waits for processes that ended, the program and every orphan alike. Nobody else in init may wait.
+//! Takes the processes that ended, the program and every orphan alike. Nobody else in init may wait.
 
-use std::time::{Duration, Instant};
-
-use pid1_init::{Ending, ending};
+use pid1_init::Ending;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 
-use crate::{console, sys};
+/// How many are taken in one turn: a machine in which processes die without end must still do its other work.
+const MOST_AT_ONCE: usize = 1000;
 
-/// Reaps until the process `pid` ended, and says how.
-pub fn until(pid: Pid) -> Ending {
-    loop {
-        match wait(WaitOptions::UNTRACED) {
-            Ok(Some((child, status))) if child == pid => match ending_of(status) {
-                Some(ending) => return ending,
-                None => resume(pid, status),
-            },
-            Ok(_) | Err(Errno::INTR) => {}
-            // No child is left, though nobody else waits. It cannot happen, and must not become an endless loop.
-            Err(error) => {
-                console::warn(&format!("the program's end was lost: {error}"));
-                return ending::CANNOT_RUN;
-            }
-        }
-    }
+/// What one turn found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The program ended, and nothing after it was looked at yet.
+    Program(Ending),
+    /// Some may be left to take.
+    More,
+    /// The others live.
+    Living,
+    /// No process is left but PID 1: every process descends from it, so the last ones are its children.
+    Nobody,
 }
 
-/// Reaps until no process but PID 1 is left, or `patience` is over. True if none is left.
-pub fn all(patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
-    loop {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some(_)) | Err(Errno::INTR) => {}
-            // Some are alive. Every process descends from PID 1, so the last of them shows up here as its child.
-            Ok(None) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return false;
-                }
-                sys::wait_for_child_signal(left);
-            }
-            Err(_) => return true,
+/// Takes all that have ended, up to the program's end.
+pub fn turn(program: Option<Pid>) -> Found {
+    for _ in 0..MOST_AT_ONCE {
+        match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some((pid, status))) => match ending_of(status) {
+                Some(ending) if Some(pid) == program => return Found::Program(ending),
+                Some(_) => {}
+                None => resume(pid, status),
+            },
+            Ok(None) => return Found::Living,
+            Err(Errno::INTR) => {}
+            Err(_) => return Found::Nobody,
         }
     }
+    Found::More
 }
 
 /// A program stopped by Ctrl-Z goes on: no shell is there that could continue it.

@@ -6,6 +6,7 @@ use std::ffi::{CString, NulError, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 
 use pid1_init::{Config, Ending, ending};
@@ -32,14 +33,18 @@ impl fmt::Display for Failure {
 }
 
 /// Starts the image's program, with `args` in the place of the image's if there are some.
-pub fn start(config: &Config, args: Option<Vec<OsString>>) -> Result<Pid, Failure> {
-    let program = describe(config, args);
+pub fn start(config: &Config, args: Option<&[OsString]>, terminal: Option<BorrowedFd<'_>>) -> Result<Pid, Failure> {
+    let program = describe(config, args, terminal);
     let started = program.map_err(io::Error::from).and_then(|program| Ok(sys::spawn(&program)?));
     started.map_err(|error| explain(&config.program, &error))
 }
 
-fn describe(config: &Config, args: Option<Vec<OsString>>) -> Result<Program, NulError> {
-    let args = args.unwrap_or_else(|| config.args.iter().map(OsString::from).collect());
+fn describe<'a>(
+    config: &Config,
+    args: Option<&[OsString]>,
+    terminal: Option<BorrowedFd<'a>>,
+) -> Result<Program<'a>, NulError> {
+    let args = args.map_or_else(|| config.args.iter().map(OsString::from).collect(), <[OsString]>::to_vec);
     let args = [OsString::from(&config.program)].into_iter().chain(args);
     // A map, so that the image's own variables take the place of these.
     let mut env = BTreeMap::from(ENVIRONMENT);
@@ -48,6 +53,7 @@ fn describe(config: &Config, args: Option<Vec<OsString>>) -> Result<Program, Nul
         path: CString::new(config.program.as_str())?,
         args: args.map(|arg| CString::new(arg.into_vec())).collect::<Result<_, _>>()?,
         env: env.iter().map(|(name, value)| CString::new(format!("{name}={value}"))).collect::<Result<_, _>>()?,
+        terminal,
     })
 }
 

@@ -1,31 +1,23 @@
-//! The end of the machine: what still runs is asked to stop, then stopped; then the power goes off.
+//! The end of the machine: signals for who still runs, and reboot(2).
 
-use std::time::Duration;
-
-use pid1_init::Off;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::{console, reap, sys};
+use crate::{console, sys};
 
-/// How long processes have to end by themselves. Half of what container runtimes give at the least, for here the
-/// program has ended already and these are its leftovers.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long the kernel has to take killed processes away. Only one stuck in a driver needs more, and it never ends.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Stops what still runs, then the machine.
-pub fn in_order(off: Off) -> ! {
-    stop_processes();
-    console::debug("the machine ends");
-    // Nothing is mounted but file systems of the kernel's own, which have nothing to lose.
-    rustix::fs::sync();
-    end(match off {
-        Off::PowerOff => RebootCommand::PowerOff,
-        Off::Restart => RebootCommand::Restart,
-    })
+/// Asks the processes of a group to end; a stopped one takes no TERM before it is continued.
+pub fn ask(group: Pid) {
+    let _ = kill_process_group(group, Signal::TERM);
+    let _ = kill_process_group(group, Signal::CONT);
 }
+
+/// Kills the processes of a group.
+pub fn kill(group: Pid) {
+    let _ = kill_process_group(group, Signal::KILL);
+}
+
+/// Everybody but PID 1 itself: kill(2) takes "group 1", which is the process id -1, as all whom the caller may signal.
+pub const EVERYBODY: Pid = Pid::INIT;
 
 /// Ends the machine by `command`; where that returns, by the next best thing. Says nothing and waits for nobody.
 pub fn end(command: RebootCommand) -> ! {
@@ -36,27 +28,4 @@ pub fn end(command: RebootCommand) -> ! {
     loop {
         sys::pause();
     }
-}
-
-fn stop_processes() {
-    if reap::all(Duration::ZERO) {
-        return;
-    }
-    signal_all(Signal::TERM);
-    // A stopped process takes no TERM before it is continued.
-    signal_all(Signal::CONT);
-    if reap::all(PATIENCE) {
-        return;
-    }
-    console::info("some processes do not end by themselves: killing them");
-    signal_all(Signal::KILL);
-    if !reap::all(KILL_PATIENCE) {
-        console::warn("some processes cannot be killed");
-    }
-}
-
-/// Signals every process but PID 1. There is none on a failure, so that is no news.
-fn signal_all(signal: Signal) {
-    // kill(2) takes "group 1", which is the process id -1, as everybody the caller may signal.
-    let _ = kill_process_group(Pid::INIT, signal);
 }

@@ -1,0 +1,240 @@
+//! The one loop: waits for whatever happens next, tells the supervisor, and does what it answers.
+
+use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use pid1_init::config::{Config, Start};
+use pid1_init::supervise::{Action, End, Event, Goal, Supervisor};
+use pid1_init::{Ending, LogLevel, Off};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
+use rustix::system::RebootCommand;
+
+use crate::reap::Found;
+use crate::report::Channel;
+use crate::shutdown::EVERYBODY;
+use crate::terminal::Terminal;
+use crate::{console, reap, service, shutdown, sys};
+
+/// What a signal to PID 1 asks for. What `poweroff`, `halt` and `reboot` of busybox send; PWR is the kernel's word for a
+/// failing power supply, and INT its word for Ctrl-Alt-Del.
+const STOP_SIGNALS: [(i32, &str, Goal); 5] = [
+    (libc::SIGTERM, "SIGTERM", Goal::Reboot),
+    (libc::SIGINT, "SIGINT (Ctrl-Alt-Del)", Goal::Reboot),
+    (libc::SIGUSR1, "SIGUSR1", Goal::PowerOff),
+    (libc::SIGUSR2, "SIGUSR2", Goal::PowerOff),
+    (libc::SIGPWR, "SIGPWR", Goal::PowerOff),
+];
+
+/// Signals that are PID 1's own affair; all others are for the program.
+const OWN_SIGNALS: [i32; 5] = [libc::SIGCHLD, libc::SIGPIPE, libc::SIGTTIN, libc::SIGTTOU, libc::SIGTSTP];
+
+/// How often a machine whose kernel has no signalfd looks for processes that ended.
+const BLIND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Something to poll.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Host,
+    Output,
+    Input,
+    Console,
+}
+
+/// The running machine.
+pub struct Machine {
+    config: Config,
+    args: Option<Vec<OsString>>,
+    off: Off,
+    /// Init's first instruction.
+    born: Instant,
+    supervisor: Supervisor,
+    signals: Option<OwnedFd>,
+    host: Option<Channel>,
+    terminal: Option<Terminal>,
+    program: Option<Pid>,
+}
+
+impl Machine {
+    /// Of this configuration. `args` take the place of the image's.
+    pub fn new(config: Config, args: Option<Vec<OsString>>, off: Off, report: Option<&str>, born: Instant) -> Self {
+        let signals = sys::signals_as_events();
+        if let Err(error) = &signals {
+            console::warn(&format!("the machine hears no signals, it was built without signalfd: {error}"));
+        }
+        let supervisor = Supervisor::new(&config.program, config.supervise, born.elapsed());
+        let (host, terminal) = (report.and_then(Channel::open), Terminal::open());
+        Self { config, args, off, born, supervisor, signals: signals.ok(), host, terminal, program: None }
+    }
+
+    /// Lives until the machine ends.
+    pub fn run(mut self) -> ! {
+        if self.config.program.is_empty() {
+            self.tell(Event::Impossible("there is no program to start".to_owned()));
+        } else if self.config.start == Start::Now {
+            self.tell(Event::Ready);
+        }
+        loop {
+            let is_done = self.reap();
+            let ready = self.wait(if is_done { self.patience() } else { Some(Duration::ZERO) });
+            for source in ready {
+                self.handle(source);
+            }
+            self.tell(Event::Tick);
+        }
+    }
+
+    /// Tells the supervisor, and does what it says.
+    fn tell(&mut self, event: Event) {
+        let now = self.born.elapsed();
+        for action in self.supervisor.handle(now, event) {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start => self.start(),
+            Action::AskProgram => self.program.into_iter().for_each(shutdown::ask),
+            Action::KillProgram => self.program.into_iter().for_each(shutdown::kill),
+            Action::AskAll => shutdown::ask(EVERYBODY),
+            Action::KillAll => shutdown::kill(EVERYBODY),
+            Action::Log(level, text) => console::log(level, &text),
+            Action::LogWait => {}
+            Action::ShowLastLines => self.show_last_lines(),
+            Action::End(end) => self.end(&end),
+        }
+    }
+
+    fn start(&mut self) {
+        let terminal = self.terminal.as_ref().map(Terminal::program_side);
+        match service::start(&self.config, self.args.as_deref(), terminal) {
+            Ok(pid) => {
+                self.program = Some(pid);
+                let (program, age) = (&self.config.program, self.born.elapsed().as_secs_f64() * 1000.0);
+                console::debug(&format!("started {program} as process {}, {age:.1} ms after init", pid.as_raw_pid()));
+                self.tell(Event::Started);
+            }
+            Err(failure) => self.tell(Event::NotStarted(failure.ending, failure.to_string())),
+        }
+    }
+
+    fn show_last_lines(&mut self) {
+        let lines = self.terminal.as_mut().map(Terminal::take_last_lines).unwrap_or_default();
+        if !lines.is_empty() {
+            console::warn("the last lines of the program:");
+        }
+        for line in lines {
+            console::warn(&format!("| {line}"));
+        }
+    }
+
+    fn end(&mut self, end: &End) -> ! {
+        if let Some(host) = &self.host {
+            host.send(end);
+        }
+        console::debug("the machine ends");
+        rustix::fs::sync();
+        shutdown::end(match (end.goal, self.off) {
+            (Goal::PowerOff, Off::PowerOff) => RebootCommand::PowerOff,
+            (Goal::PowerOff, Off::Restart) | (Goal::Reboot, _) => RebootCommand::Restart,
+        })
+    }
+
+    /// Takes who died. False if there may be more of them.
+    fn reap(&mut self) -> bool {
+        match reap::turn(self.program) {
+            Found::Program(ending) => {
+                self.program_ended(ending);
+                false
+            }
+            Found::More => false,
+            Found::Living => true,
+            Found::Nobody => {
+                self.tell(Event::Alone);
+                true
+            }
+        }
+    }
+
+    fn program_ended(&mut self, ending: Ending) {
+        self.program = None;
+        if let Some(terminal) = &mut self.terminal {
+            terminal.drain();
+        }
+        self.tell(Event::Ended(ending));
+    }
+
+    /// How long nothing needs to be done by itself.
+    fn patience(&self) -> Option<Duration> {
+        let now = self.born.elapsed();
+        let due = self.supervisor.deadline().map(|due| due.saturating_sub(now));
+        // Without signals the death of a child wakes nobody.
+        let blind = self.signals.is_none().then_some(BLIND_PATIENCE);
+        [due, blind].into_iter().flatten().min()
+    }
+
+    /// What happened within `timeout`.
+    fn wait(&self, timeout: Option<Duration>) -> Vec<Source> {
+        let sources = self.sources();
+        let mut polled: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
+        if poll(&mut polled, timeout.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let happened = sources.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
+        happened.map(|((source, ..), _)| *source).collect()
+    }
+
+    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+        use std::os::fd::AsFd;
+        let terminal = self.terminal.as_ref();
+        let is_behind = console::is_behind();
+        // Nothing more is taken from the program than the console takes.
+        let mut output = PollFlags::empty();
+        output.set(PollFlags::IN, !is_behind);
+        output.set(PollFlags::OUT, terminal.is_some_and(Terminal::has_input));
+        let sources = [
+            (Source::Signals, self.signals.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (Source::Host, self.host.as_ref().and_then(Channel::source), PollFlags::IN),
+            (Source::Output, terminal.map(Terminal::output).filter(|_| !output.is_empty()), output),
+            (Source::Input, terminal.and_then(Terminal::input), PollFlags::IN),
+            (Source::Console, terminal.and_then(Terminal::console).filter(|_| is_behind), PollFlags::OUT),
+        ];
+        sources.into_iter().filter_map(|(source, fd, flags)| Some((source, fd?, flags))).collect()
+    }
+
+    fn handle(&mut self, source: Source) {
+        match source {
+            Source::Signals => self.take_signals(),
+            Source::Host => {
+                if self.host.as_mut().is_some_and(Channel::is_asked_to_stop) {
+                    self.tell(Event::Stop(Goal::PowerOff, "the host asks for it".to_owned()));
+                }
+            }
+            Source::Output => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.pass_output();
+                    terminal.pass_input();
+                }
+            }
+            Source::Input => self.terminal.iter_mut().for_each(Terminal::pass_input),
+            Source::Console => console::flush(),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.signals.as_ref().and_then(sys::next_signal) {
+            let is = |known: &i32| u32::try_from(*known) == Ok(signal);
+            if let Some((_, name, goal)) = STOP_SIGNALS.iter().find(|(known, ..)| is(known)) {
+                self.tell(Event::Stop(*goal, format!("{name} came")));
+            } else if !OWN_SIGNALS.iter().any(is) {
+                console::log(LogLevel::Debug, &format!("passing signal {signal} on to the program"));
+                self.program.into_iter().for_each(|program| sys::send_signal(program, signal));
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The program's terminal: a pseudo terminal in front of the console, through which everything passes that the program
+//! says. So its last words are known when it fails, and a console that nobody reads can stop the program, but not init.
+//!
+//! It must be a real terminal and no pipe: C programs hold back what they print into a pipe, and shells want one.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::stdio;
+
+use crate::{console, sys};
+
+/// How much of the output is kept. Some lines of a panic, with their backtrace.
+const KEPT_BYTES: usize = 4096;
+/// How many lines are shown when the program fails.
+const N_SHOWN: usize = 10;
+/// Longer lines are cut when they are shown.
+const SHOWN_CHARACTERS: usize = 200;
+/// Bytes moved at once: what the kernel's terminals hold.
+const PIECE_BYTES: usize = 4096;
+/// How long the output of a program that ended may take to come through. Others may still be writing.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A pseudo terminal and the console behind it.
+pub struct Terminal {
+    master: OwnedFd,
+    /// Held open, so that the terminal outlives the program; else what it said last could be lost.
+    slave: OwnedFd,
+    console: Option<OwnedFd>,
+    /// The console has nothing more to say.
+    is_deaf: bool,
+    /// Typed, and not yet taken by the program.
+    typed: Vec<u8>,
+    kept: VecDeque<u8>,
+}
+
+impl Terminal {
+    /// Makes it the terminal of PID 1's session. Without the kernel's pseudo terminals the console itself is, and there is
+    /// nothing to show later.
+    pub fn open() -> Option<Self> {
+        sys::ignore_terminal_stops();
+        let _ = setsid();
+        let terminal = Self::with_pty();
+        match &terminal {
+            Ok(terminal) => {
+                let _ = ioctl_tiocsctty(&terminal.slave);
+                console::make_raw();
+            }
+            Err(error) => {
+                console::debug(&format!(
+                    "the program runs on the console itself, for there is no pseudo terminal: {error}"
+                ));
+                let _ = ioctl_tiocsctty(stdio::stdin());
+            }
+        }
+        terminal.ok()
+    }
+
+    fn with_pty() -> Result<Self, Errno> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags)?;
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(&master, flags)?;
+        rustix::io::ioctl_fionbio(&master, true)?;
+        Ok(Self { master, slave, console: console::device(), is_deaf: false, typed: Vec::new(), kept: VecDeque::new() })
+    }
+
+    /// What the program gets as its standard streams.
+    pub fn program_side(&self) -> BorrowedFd<'_> {
+        self.slave.as_fd()
+    }
+
+    /// What to poll for reading, as long as the console keeps up: the program's output.
+    pub fn output(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
+    /// What to poll for reading: the console's input. None while the program has not taken what was typed before.
+    pub fn input(&self) -> Option<BorrowedFd<'_>> {
+        self.console.as_ref().filter(|_| self.typed.is_empty() && !self.is_deaf).map(AsFd::as_fd)
+    }
+
+    /// Whether there is something for the program; then [`Terminal::output`] should be polled for writing.
+    pub fn has_input(&self) -> bool {
+        !self.typed.is_empty()
+    }
+
+    /// The console itself, to poll for writing.
+    pub fn console(&self) -> Option<BorrowedFd<'_>> {
+        self.console.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves one piece of the program's output on. False if there was none.
+    pub fn pass_output(&mut self) -> bool {
+        let mut bytes = [0; PIECE_BYTES];
+        let n_bytes = rustix::io::read(&self.master, &mut bytes).unwrap_or(0);
+        let Some(bytes) = bytes.get(..n_bytes).filter(|bytes| !bytes.is_empty()) else { return false };
+        console::pass(bytes);
+        self.kept.extend(bytes);
+        let surplus = self.kept.len().saturating_sub(KEPT_BYTES);
+        self.kept.drain(..surplus);
+        true
+    }
+
+    /// Takes what was typed, and hands it to the program.
+    pub fn pass_input(&mut self) {
+        if let Some(console) = self.input() {
+            let mut bytes = [0; PIECE_BYTES];
+            match rustix::io::read(console, &mut bytes) {
+                Ok(n_bytes @ 1..) => self.typed.extend(bytes.get(..n_bytes).unwrap_or_default()),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                // A console that hung up would be readable for ever.
+                Ok(0) | Err(_) => self.is_deaf = true,
+            }
+        }
+        if self.typed.is_empty() {
+            return;
+        }
+        match rustix::io::write(&self.master, &self.typed) {
+            Ok(n_bytes) => drop(self.typed.drain(..n_bytes.min(self.typed.len()))),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.typed.clear(),
+        }
+    }
+
+    /// Moves on what a program said that has ended, so that the next line of the log comes after it.
+    pub fn drain(&mut self) {
+        let deadline = Instant::now() + DRAIN_PATIENCE;
+        while Instant::now() < deadline && self.pass_output() {
+            console::drain_pending(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// The last lines of the output, and forgets them.
+    pub fn take_last_lines(&mut self) -> Vec<String> {
+        let bytes: Vec<u8> = self.kept.drain(..).collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let readable = |line: &str| -> String {
+            line.chars().filter(|c| !c.is_control() || *c == '\t').take(SHOWN_CHARACTERS).collect()
+        };
+        let lines: Vec<String> = text.lines().map(readable).filter(|line| !line.trim().is_empty()).collect();
+        lines.into_iter().rev().take(N_SHOWN).rev().collect()
+    }
+}
