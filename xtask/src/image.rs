@@ -1,20 +1,45 @@
 //! Image specs: what a TOML file in `images/` says, checked.
 
+mod file;
+mod kernel;
+mod network;
+pub mod path;
+mod raw;
+mod settings;
+pub mod volume;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use pid1_init::config::{Config, Network, Start, Supervise, Volume};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{self, Keys};
+use crate::schema;
+use raw::RawImage;
+
+pub use file::{ExtraFile, SET_ID};
 
 /// A checked image spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Names the image and its output folder.
     pub name: String,
+    /// The machine's name, when the spec has one.
+    pub hostname: Option<String>,
     /// What runs.
     pub program: Program,
+    /// What follows its end.
+    pub supervise: Supervise,
+    /// How long init may be silent before hardware restarts the machine.
+    pub watchdog: Option<Duration>,
+    /// How the machine gets an address.
+    pub network: Network,
+    /// Disks, in the order in which they are mounted.
+    pub volumes: Vec<Volume>,
+    /// What is packed beside the program.
+    pub files: Vec<ExtraFile>,
     /// What it runs on.
     pub kernel: Kernel,
     /// How the two are packed.
@@ -32,6 +57,8 @@ pub struct Program {
     pub env: BTreeMap<String, String>,
     /// Who is PID 1.
     pub mode: Mode,
+    /// What it waits for.
+    pub start: Start,
 }
 
 /// Where a program comes from.
@@ -131,66 +158,6 @@ pub struct Known {
     pub packages: Vec<String>,
 }
 
-const KEYS: Keys = Keys {
-    plain: &["name", "arch"],
-    tables: &[
-        ("program", Keys { plain: &["package", "file", "go", "args", "env", "mode"], tables: &[] }),
-        ("kernel", Keys { plain: &["base", "fragments", "cmdline"], tables: &[] }),
-        ("initramfs", Keys { plain: &["compress"], tables: &[] }),
-    ],
-};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawImage {
-    name: String,
-    #[serde(default = "x86_64")]
-    arch: String,
-    program: RawProgram,
-    kernel: RawKernel,
-    #[serde(default)]
-    initramfs: RawInitramfs,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawProgram {
-    package: Option<String>,
-    file: Option<Utf8PathBuf>,
-    go: Option<Utf8PathBuf>,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(default = "supervised")]
-    mode: Mode,
-}
-
-fn x86_64() -> String {
-    "x86_64".to_owned()
-}
-
-fn supervised() -> Mode {
-    Mode::Supervised
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawKernel {
-    base: Base,
-    #[serde(default)]
-    fragments: Vec<String>,
-    #[serde(default)]
-    cmdline: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInitramfs {
-    #[serde(default)]
-    compress: Compress,
-}
-
 impl Image {
     /// Reads and checks the spec at `path`.
     pub fn read(path: &Utf8Path, known: &Known) -> Result<Self> {
@@ -200,56 +167,113 @@ impl Image {
 
     /// Parses and checks a spec's text.
     pub fn parse(text: &str, known: &Known) -> Result<Self> {
-        let raw: RawImage = schema::parse(text, &KEYS)?;
+        let raw: RawImage = schema::parse(text, &raw::KEYS)?;
         let mut problems = Vec::new();
         check_names(&raw, known, &mut problems);
         check_words(&raw, &mut problems);
-        let origin = raw.program.origin(known, &mut problems);
-        match origin {
-            Some(origin) if problems.is_empty() => Ok(raw.into_image(origin)),
-            _ => bail!("{}", problems.join("\n  ")),
+        let origin = check_origin(&raw, known, &mut problems);
+        let path = program_path(&raw.name, raw.program.mode);
+        let config = settings::check(&raw, &path, &mut problems);
+        let files = file::check(&raw.files, &path, &config.volumes, &mut problems);
+        let Some(origin) = origin else { bail!("{}", problems.join("\n  ")) };
+        let image = Image {
+            name: raw.name,
+            hostname: config.hostname,
+            program: Program {
+                origin,
+                args: raw.program.args,
+                env: raw.program.env,
+                mode: raw.program.mode,
+                start: config.start,
+            },
+            supervise: config.supervise,
+            watchdog: config.watchdog,
+            network: config.network,
+            volumes: config.volumes,
+            files,
+            kernel: Kernel { base: raw.kernel.base, fragments: raw.kernel.fragments, cmdline: raw.kernel.cmdline },
+            compress: raw.initramfs.compress,
+        };
+        check_needed_fragments(&image, known, &mut problems);
+        if problems.is_empty() { Ok(image) } else { bail!("{}", problems.join("\n  ")) }
+    }
+
+    /// An image of one program on a kernel, with the defaults of all else.
+    pub fn new(name: &str, origin: Origin, kernel: Kernel) -> Self {
+        let Config { hostname, args, env, supervise, start, network, volumes, watchdog, .. } = Config::default();
+        let program = Program { origin, args, env, mode: Mode::Supervised, start };
+        let (files, compress) = (Vec::new(), Compress::None);
+        Self {
+            name: name.to_owned(),
+            hostname,
+            program,
+            supervise,
+            watchdog,
+            network,
+            volumes,
+            files,
+            kernel,
+            compress,
+        }
+    }
+
+    /// What init is asked for. The machine's name is its own only when the spec has one: else init may take a DHCP server's.
+    pub fn config(&self) -> Config {
+        Config {
+            program: self.program_path(),
+            args: self.program.args.clone(),
+            env: self.program.env.clone(),
+            hostname: self.hostname.clone(),
+            supervise: self.supervise,
+            start: self.program.start,
+            network: self.network.clone(),
+            volumes: self.volumes.clone(),
+            watchdog: self.watchdog,
+        }
+    }
+
+    /// Where the program is in the machine.
+    pub fn program_path(&self) -> String {
+        program_path(&self.name, self.program.mode)
+    }
+}
+
+fn program_path(name: &str, mode: Mode) -> String {
+    match mode {
+        Mode::Supervised => format!("/bin/{name}"),
+        Mode::Direct => "/init".to_owned(),
+    }
+}
+
+fn check_origin(raw: &RawImage, known: &Known, problems: &mut Vec<String>) -> Option<Origin> {
+    let program = &raw.program;
+    match (&program.package, &program.file, &program.go) {
+        (Some(package), None, None) => {
+            if !known.packages.contains(package) {
+                problems.push(format!(
+                    "`program.package`: there is no workspace package `{package}`{}",
+                    schema::suggestion(package, &known.packages)
+                ));
+            }
+            Some(Origin::Package(package.clone()))
+        }
+        (None, Some(file), None) => Some(Origin::File(file.clone())),
+        (None, None, Some(folder)) => Some(Origin::Go(folder.clone())),
+        _ => {
+            problems.push("`program` needs exactly one of `package`, `file` and `go`".to_owned());
+            None
         }
     }
 }
 
-impl RawImage {
-    fn into_image(self, origin: Origin) -> Image {
-        let RawProgram { args, env, mode, .. } = self.program;
-        let RawKernel { base, fragments, cmdline } = self.kernel;
-        Image {
-            name: self.name,
-            program: Program { origin, args, env, mode },
-            kernel: Kernel { base, fragments, cmdline },
-            compress: self.initramfs.compress,
-        }
-    }
-}
-
-impl RawProgram {
-    fn origin(&self, known: &Known, problems: &mut Vec<String>) -> Option<Origin> {
-        match (&self.package, &self.file, &self.go) {
-            (Some(package), None, None) => {
-                if !known.packages.contains(package) {
-                    problems.push(format!(
-                        "`program.package`: there is no workspace package `{package}`{}",
-                        schema::suggestion(package, &known.packages)
-                    ));
-                }
-                Some(Origin::Package(package.clone()))
-            }
-            (None, Some(file), None) => Some(Origin::File(file.clone())),
-            (None, None, Some(folder)) => Some(Origin::Go(folder.clone())),
-            _ => {
-                problems.push("`program` needs exactly one of `package`, `file` and `go`".to_owned());
-                None
-            }
-        }
-    }
+/// Whether `name` can be an image's: the name of a folder, of a file and of a machine.
+pub fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !name.is_empty() && name.chars().all(is_plain) && !name.starts_with('-')
 }
 
 fn check_names(raw: &RawImage, known: &Known, problems: &mut Vec<String>) {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if raw.name.is_empty() || !raw.name.chars().all(is_plain) || raw.name.starts_with('-') {
+    if !is_name(&raw.name) {
         problems.push(format!("`name` is `{}`; lower-case letters, digits and inner `-` are expected", raw.name));
     }
     if raw.arch != "x86_64" {
@@ -266,11 +290,20 @@ fn check_names(raw: &RawImage, known: &Known, problems: &mut Vec<String>) {
     }
 }
 
+/// What the spec brings without naming it must be in the checkout all the same.
+fn check_needed_fragments(image: &Image, known: &Known, problems: &mut Vec<String>) {
+    let named = &image.kernel.fragments;
+    let is_missing =
+        |name: &&str| !named.iter().any(|own| own == name) && !known.fragments.iter().any(|own| own == name);
+    for name in image.fragments().into_iter().filter(is_missing) {
+        problems.push(format!(
+            "`network`, `volume` and `initramfs.compress` bring kernel fragments, and there is no kernel-configs/{name}.config; put it back"
+        ));
+    }
+}
+
 fn check_words(raw: &RawImage, problems: &mut Vec<String>) {
     let program = &raw.program;
-    if program.mode == Mode::Direct && !program.env.is_empty() {
-        problems.push("`program.env` needs `program.mode = \"supervised\"`: without init nobody sets it; delete `env`, or change the mode".to_owned());
-    }
     let words = program.args.iter().chain(program.env.keys()).chain(program.env.values());
     if words.into_iter().any(|word| word.contains('\0')) {
         problems
@@ -292,60 +325,4 @@ fn check_words(raw: &RawImage, problems: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-name = "hello"
-arch = "x86_64"
-[program]
-package = "hello"
-[kernel]
-base = "tinyconfig"
-fragments = ["base", "serial"]
-cmdline = "console=ttyS0"
-"#;
-
-    fn parse(text: &str) -> Result<Image> {
-        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Image::parse(text, &Known { fragments: list(&["base", "serial", "net"]), packages: list(&["hello", "web"]) })
-    }
-
-    fn check(change: (&str, &str), expect: &str) {
-        let text = GOOD.replace(change.0, change.1);
-        assert_ne!(text, GOOD, "the change {change:?} does not apply");
-        let found = format!("{:#}", parse(&text).unwrap_err());
-        assert!(found.contains(expect), "{found}");
-    }
-
-    #[test]
-    fn a_good_spec_has_defaults() {
-        let image = parse(GOOD).unwrap();
-        assert_eq!((image.program.mode, image.compress), (Mode::Supervised, Compress::None));
-    }
-
-    #[test]
-    fn bad_specs_name_the_key_the_rule_and_the_nearest_name() {
-        check(("fragments", "fragmnets"), "line 8: unknown key `kernel.fragmnets`; did you mean `fragments`?");
-        check(("\"serial\"", "\"seriel\""), "there is no kernel-configs/seriel.config; did you mean `serial`?");
-        check(("\"serial\"", "\"base\""), "names `base` twice");
-        check(("package = \"hello\"", "package = \"helo\""), "no workspace package `helo`; did you mean `hello`?");
-        check(("package = \"hello\"", ""), "exactly one of `package`, `file` and `go`");
-        check(("package = \"hello\"", "package = \"hello\"\nfile = \"x\""), "exactly one of");
-        check(("x86_64", "riscv64"), "`arch` is `riscv64`");
-        check(("name = \"hello\"", "name = \"../x\""), "`name` is `../x`");
-        check(("tinyconfig", "allnoconfig"), "unknown variant `allnoconfig`");
-        check(("console=ttyS0", "a -- b"), "`program.args`");
-        check(
-            ("[kernel]", "mode = \"direct\"\nenv = { A = \"1\" }\n[kernel]"),
-            "without init nobody sets it; delete `env`, or change the mode",
-        );
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let text = GOOD.replace("x86_64", "mips").replace("\"serial\"", "\"net2\"");
-        let found = parse(&text).unwrap_err().to_string();
-        assert!(found.contains("mips") && found.contains("net2"), "{found}");
-    }
-}
+mod tests;

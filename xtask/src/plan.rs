@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use pid1_init::config::{self, CONFIG_PATH, Config};
+use pid1_init::config::{self, CONFIG_PATH};
 
 use crate::graph::{Graph, Step};
 use crate::image::{Image, Mode, Origin};
@@ -76,13 +76,11 @@ fn source_steps(pin: &str, facts: &Facts<'_>) -> Result<[Step; 2]> {
 }
 
 fn kernel_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
-    let compression = image.compress.fragment().map(str::to_owned);
-    let compression = compression.filter(|fragment| !image.kernel.fragments.contains(fragment));
-    let file = |name: &String| {
+    let file = |name: &str| {
         let file = format!("{name}.config");
         FileInput { path: facts.root.join(KERNEL_CONFIGS).join(&file), name: file.into() }
     };
-    let fragments = image.kernel.fragments.iter().chain(compression.as_ref()).map(file).collect();
+    let fragments = image.fragments().into_iter().map(file).collect();
     let mut steps = Vec::from(source_steps(LINUX, facts)?);
     steps.push(step(KERNEL, Kernel { base: image.kernel.base, fragments }, &[("source", "unpack-linux")]));
     Ok(steps)
@@ -128,31 +126,23 @@ fn program_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
 
 fn initramfs_step(image: &Image, facts: &Facts<'_>) -> Result<Step> {
     let compressors = facts.packages.versions(&COMPRESSORS);
-    let program = &image.program;
-    if program.mode == Mode::Direct {
-        let recipe =
-            Initramfs { program_path: "/init".to_owned(), config: None, compress: image.compress, compressors };
+    let compress = image.compress;
+    let program_path = image.program_path();
+    if image.program.mode == Mode::Direct {
+        let recipe = Initramfs { program_path, config: None, compress, compressors };
         return Ok(step(INITRAMFS, recipe, &[("program", PROGRAM)]));
     }
-    let program_path = format!("/bin/{}", image.name);
-    let config = Config {
-        program: program_path.clone(),
-        args: program.args.clone(),
-        env: program.env.clone(),
-        ..Config::default()
-    };
-    let text = config::encode(&config)
+    let text = config::encode(&image.config())
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("failed to write init's configuration")?;
-    let recipe =
-        Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress: image.compress, compressors };
+    let recipe = Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress, compressors };
     Ok(step(INITRAMFS, recipe, &[("program", PROGRAM), ("init", INIT)]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Base, Compress, Kernel as KernelSpec, Program};
+    use crate::image::{Base, Compress, Kernel as KernelSpec};
 
     /// The steps of a supervised package, fetching and unpacking aside.
     const SUPERVISED: [&str; 9] = [
@@ -167,16 +157,20 @@ mod tests {
         "rust-std",
     ];
 
-    /// The steps of an image, planned with this project's own pins and packages.
+    /// The steps of an image with what is usual, planned with this project's own pins and packages.
     fn check(origin: Origin, mode: Mode, compress: Compress, expect: &[&str]) -> Graph {
+        let kernel = KernelSpec { base: Base::Tinyconfig, fragments: vec!["base".into()], cmdline: String::new() };
+        let mut image = Image { compress, ..Image::new("x", origin, kernel) };
+        image.program.mode = mode;
+        check_image(&image, expect)
+    }
+
+    fn check_image(image: &Image, expect: &[&str]) -> Graph {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let lock = Lock::parse(include_str!("../../vendor/sources.toml")).unwrap();
         let std_lock = CargoLock::parse(include_str!("../../vendor/rust-library.lock")).unwrap();
         let packages = Packages::read(root).unwrap();
-        let kernel = KernelSpec { base: Base::Tinyconfig, fragments: vec!["base".into()], cmdline: String::new() };
-        let program = Program { origin, args: Vec::new(), env: Default::default(), mode };
-        let image = Image { name: "x".into(), program, kernel, compress };
-        let graph = plan(&image, &Facts { root, lock: &lock, std_lock: &std_lock, packages: &packages }).unwrap();
+        let graph = plan(image, &Facts { root, lock: &lock, std_lock: &std_lock, packages: &packages }).unwrap();
         let mut names = graph.names();
         names.retain(|name| !name.starts_with("fetch-") && !name.starts_with("unpack-"));
         names.sort();
@@ -200,6 +194,31 @@ mod tests {
         let files = graph.get(KERNEL).unwrap().recipe.files();
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["base.config", "initramfs-zstd.config"]);
+    }
+
+    #[test]
+    fn what_the_spec_asks_of_init_is_in_the_initramfs() {
+        let kernel = KernelSpec { base: Base::Tinyconfig, fragments: vec!["base".into()], cmdline: String::new() };
+        let mut image = Image::new("x", Origin::Package("hello".into()), kernel);
+        let configuration = |image: &Image| {
+            let mut fields = crate::key::Fields::default();
+            check_image(image, &SUPERVISED).get(INITRAMFS).unwrap().recipe.describe(&mut fields);
+            fields.iter().find(|(name, _)| *name == "init configuration").unwrap().1.to_owned()
+        };
+        assert_eq!(configuration(&image), "/etc/pid1.conf\nprogram = /bin/x\n");
+        image.hostname = Some("www".into());
+        image.program.start = config::Start::Network;
+        image.network.mode = config::NetworkMode::Dhcp;
+        image.supervise.restart = config::Restart::Always;
+        image.watchdog = None;
+        let source = config::Source::Label("data".into());
+        let volume = config::Volume { path: "/data".into(), source, kind: None, read_only: true, required: true };
+        image.volumes.push(volume);
+        assert_eq!(
+            configuration(&image),
+            "/etc/pid1.conf\nprogram = /bin/x\nhostname = www\nrestart = always\nstart = network\nnetwork = dhcp\n\
+             watchdog = 0s\nvolume = label=data:/data:ro\n"
+        );
     }
 
     #[test]

@@ -46,13 +46,9 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
 /// and those of the command line take their place.
 fn command_line(planned: &Planned, args: &QemuArgs) -> Result<String> {
     let image = &planned.image;
-    let own = image.kernel.cmdline.as_str();
     let is_direct = image.program.mode == Mode::Direct;
-    let words: Vec<&str> = [own, PANIC_WORD]
-        .into_iter()
-        .chain((!is_direct).then_some(REPORT_WORD))
-        .filter(|word| !word.is_empty())
-        .collect();
+    let own = [PANIC_WORD].into_iter().chain((!is_direct).then_some(REPORT_WORD));
+    let words: Vec<&str> = image.kernel_words().into_iter().chain(own).collect();
     let arguments = if is_direct && args.args.is_empty() { &image.program.args } else { &args.args };
     Ok(qemu::command_line(&words, arguments)?)
 }
