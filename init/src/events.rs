@@ -15,7 +15,7 @@ use crate::reap::Found;
 use crate::report::Channel;
 use crate::shutdown::EVERYBODY;
 use crate::terminal::Terminal;
-use crate::{console, reap, service, shutdown, sys};
+use crate::{console, reap, service, shutdown, sys, times};
 
 /// What a signal to PID 1 asks for. What `poweroff`, `halt` and `reboot` of busybox send; PWR is the kernel's word for a
 /// failing power supply, and INT its word for Ctrl-Alt-Del.
@@ -113,7 +113,10 @@ impl Machine {
         match service::start(&self.config, self.args.as_deref(), terminal) {
             Ok(pid) => {
                 self.program = Some(pid);
-                let (program, age) = (&self.config.program, self.born.elapsed().as_secs_f64() * 1000.0);
+                let (program, age) = (&self.config.program, self.born.elapsed());
+                let now = times::since_kernel();
+                times::write(now.saturating_sub(age), now);
+                let age = age.as_secs_f64() * 1000.0;
                 console::debug(&format!("started {program} as process {}, {age:.1} ms after init", pid.as_raw_pid()));
                 self.tell(Event::Started);
             }

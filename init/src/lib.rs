@@ -17,6 +17,7 @@
 //! | `service` | starts the program |
 //! | `reap` | takes everything that dies |
 //! | `report` | the line to the host: how the program ended, and whether to stop |
+//! | `times` | boot times, for programs to show |
 //! | `shutdown` | ends what is left, and the machine |
 //! | `sys` | the only `unsafe` |
 
@@ -24,6 +25,7 @@ pub mod cmdline;
 pub mod complaint;
 pub mod config;
 pub mod ending;
+pub mod interpreter;
 pub mod supervise;
 
 pub use cmdline::{LogLevel, Off, Overrides};

@@ -17,6 +17,7 @@ mod service;
 mod shutdown;
 mod sys;
 mod terminal;
+mod times;
 
 use std::fs;
 use std::time::Instant;
@@ -45,7 +46,17 @@ fn boot() -> ! {
     mounts::mount(&mounts::OPTIONAL);
     let mut config = read_config();
     overrides.change(&mut config);
+    name_machine(&config);
     events::Machine::new(config, overrides.args, overrides.off, overrides.report.as_deref(), born).run()
+}
+
+/// Without a name of its own the machine is called what its program is.
+fn name_machine(config: &Config) {
+    let program = config.program.rsplit('/').next().unwrap_or_default();
+    let name = config.hostname.as_deref().unwrap_or(program);
+    if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
+        warn(&format!("cannot name the machine `{name}`: {}", std::io::Error::from(error)));
+    }
 }
 
 fn read_cmdline() -> Overrides {

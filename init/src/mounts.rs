@@ -53,7 +53,7 @@ pub const BASE: [Mount; 2] = [
 ];
 
 /// Conveniences. Without the kernel's tmpfs, /tmp and /run are plain folders of the root, which is memory as well.
-pub const OPTIONAL: [Mount; 3] = [
+pub const OPTIONAL: [Mount; 4] = [
     Mount {
         kind: "devpts",
         at: "/dev/pts",
@@ -64,6 +64,14 @@ pub const OPTIONAL: [Mount; 3] = [
     },
     Mount { kind: "tmpfs", at: "/tmp", mode: 0o1777, flags: SCRATCH, options: Some(c"mode=1777"), needed_for: None },
     Mount { kind: "tmpfs", at: "/run", mode: 0o755, flags: SCRATCH, options: Some(c"mode=755"), needed_for: None },
+    Mount {
+        kind: "cgroup2",
+        at: "/sys/fs/cgroup",
+        mode: 0o555,
+        flags: HARMLESS,
+        options: Some(c"nsdelegate"),
+        needed_for: None,
+    },
 ];
 
 /// Mounts each line of `table`; what is mounted already, by the kernel for instance, counts as done.
@@ -77,8 +85,9 @@ pub fn mount(table: &[Mount]) {
 
 fn mount_one(line: &Mount) -> Result<(), Errno> {
     match rustix::fs::mkdir(line.at, Mode::from_raw_mode(line.mode)) {
-        // The root may be read-only and the folder there all the same: then the mount itself will tell.
-        Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
+        // The root may be read-only and the folder there all the same, and sysfs has only folders of its own: then the mount
+        // itself will tell.
+        Ok(()) | Err(Errno::EXIST | Errno::ROFS | Errno::PERM) => {}
         Err(error) => return Err(error),
     }
     match rustix::mount::mount(line.kind, line.at, line.kind, line.flags, line.options) {

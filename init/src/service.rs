@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 
+use pid1_init::interpreter::{Interpreter, N_BYTES, interpreter};
 use pid1_init::{Config, Ending, ending};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -68,19 +69,29 @@ fn explain(program: &str, error: &io::Error) -> Failure {
 
 /// What an error of execve(2) means for a file that is there.
 fn why_not_run(program: &str, error: &io::Error) -> String {
-    let why = match (Errno::from_io_error(error), is_script(program)) {
+    match (Errno::from_io_error(error), interpreter(&first_bytes(program))) {
         // Linux cannot find what the file itself asks to be run by.
-        (Some(Errno::NOENT), true) => "it is a script, and the interpreter of its first line is not in the image",
-        (Some(Errno::NOENT), false) => "it is dynamically linked, and its loader is not in the image: build it static",
-        (Some(Errno::ACCESS), _) => "it is not executable (chmod +x)",
-        (Some(Errno::NOEXEC), true) => "it is a script, and the kernel runs none (CONFIG_BINFMT_SCRIPT)",
-        (Some(Errno::NOEXEC), false) => "it is no program for this machine's processor",
-        _ => return error.to_string(),
-    };
-    why.to_owned()
+        (Some(Errno::NOENT), Some(Interpreter::Script(name))) => {
+            format!("it is a script, and its interpreter {name} is not in the image")
+        }
+        (Some(Errno::NOENT), Some(Interpreter::Loader(name))) => {
+            format!("interpreter {name} is missing: the program is dynamic; build it static")
+        }
+        (Some(Errno::ACCESS), _) => "it is not executable (chmod +x)".to_owned(),
+        (Some(Errno::NOEXEC), Some(Interpreter::Script(_))) => {
+            "it is a script, and the kernel runs none (CONFIG_BINFMT_SCRIPT)".to_owned()
+        }
+        (Some(Errno::NOEXEC), _) => "it is no program for this machine's processor".to_owned(),
+        (Some(Errno::AGAIN | Errno::NOMEM), _) => {
+            format!("there are too many processes, or too little memory: {error}")
+        }
+        _ => error.to_string(),
+    }
 }
 
-fn is_script(program: &str) -> bool {
-    let mut start = [0; 2];
-    fs::File::open(program).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
+fn first_bytes(program: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(program).map(|file| file.take(N_BYTES as u64));
+    let _ = file.and_then(|mut file| file.read_to_end(&mut bytes));
+    bytes
 }

@@ -1,0 +1,26 @@
+//! Boot times, for programs that want to show them: `/run/pid1/boot` has a line `NAME SECONDS` for each milestone, counted
+//! from the start of the kernel.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::console;
+
+const FOLDER: &str = "/run/pid1";
+const FILE: &str = "/run/pid1/boot";
+
+/// The time since the kernel's start.
+pub fn since_kernel() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// Writes down when init and the program started.
+pub fn write(init: Duration, program: Duration) {
+    let text = format!("init {:.3}\nprogram {:.3}\n", init.as_secs_f64(), program.as_secs_f64());
+    let written = fs::create_dir_all(FOLDER).and_then(|()| fs::write(FILE, text));
+    if let Err(error) = written {
+        console::debug(&format!("cannot write {FILE}: {error}"));
+    }
+}
