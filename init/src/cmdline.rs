@@ -44,13 +44,19 @@ pub enum Off {
     Restart,
 }
 
+/// The kernel prints messages of a severity below this one, where its command line says nothing else
+/// (CONFIG_CONSOLE_LOGLEVEL_DEFAULT).
+pub const KERNEL_LEVEL: u8 = 7;
+
 /// What the kernel command line changes for this boot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overrides {
     /// `init.report=/dev/ttyS1`: the device, there at boot, that is told how the program ended.
     pub report: Option<String>,
     /// `init.log=debug|info|warn|quiet`.
     pub log: LogLevel,
+    /// `quiet`, `debug` or `loglevel=N`: below which severity the kernel prints its own messages on the console.
+    pub kernel_level: u8,
     /// `init.off=poweroff|restart`.
     pub off: Off,
     /// `init.KEY=VALUE` for any key of the configuration but `program` and `arg`, such as `init.restart=never` or
@@ -58,6 +64,19 @@ pub struct Overrides {
     pub changes: Vec<(String, String)>,
     /// What follows `--`, if anything does: these arguments replace the image's, as with `docker run`.
     pub args: Option<Vec<OsString>>,
+}
+
+impl Default for Overrides {
+    fn default() -> Self {
+        Self {
+            report: None,
+            log: LogLevel::default(),
+            kernel_level: KERNEL_LEVEL,
+            off: Off::default(),
+            changes: Vec::new(),
+            args: None,
+        }
+    }
 }
 
 impl Overrides {
@@ -80,6 +99,7 @@ pub fn parse(line: &[u8]) -> (Overrides, Vec<Complaint>) {
             break;
         }
         let (name, value) = name_and_value(word);
+        overrides.kernel_level = kernel_level(&name, value.as_deref()).unwrap_or(overrides.kernel_level);
         if name.starts_with(PREFIX)
             && let Err(problem) = apply(&mut overrides, &name, value.as_deref())
         {
@@ -101,6 +121,16 @@ pub fn quote(arg: &str) -> Option<String> {
         let is_closed = quoted.matches('"').count() % 2 == 0;
         same && words.next().is_none() && is_closed && !arg.contains('\0')
     })
+}
+
+/// The kernel's own words for how much it prints (Documentation/admin-guide/kernel-parameters.txt).
+fn kernel_level(name: &str, value: Option<&str>) -> Option<u8> {
+    match (name, value) {
+        ("quiet", None) => Some(4),
+        ("debug", None) => Some(10),
+        ("loglevel", Some(level)) => level.parse().ok(),
+        _ => None,
+    }
 }
 
 fn apply(overrides: &mut Overrides, name: &str, value: Option<&str>) -> Result<(), String> {
@@ -233,6 +263,7 @@ mod tests {
         let expect = Overrides {
             report: Some("/dev/ttyS1".to_owned()),
             log: LogLevel::Debug,
+            kernel_level: KERNEL_LEVEL,
             off: Off::Restart,
             changes: vec![("network".to_owned(), "dhcp".to_owned()), ("env".to_owned(), "A=\"b".to_owned())],
             args: None,
@@ -253,6 +284,14 @@ mod tests {
                 "kernel command line: `init.restart`: unknown value `maybe`, expected one of: never, on-failure, always",
             ]
         );
+    }
+
+    #[test]
+    fn the_kernels_level_is_known() {
+        for (line, expect) in [("", 7), ("quiet", 4), ("quiet debug", 10), ("loglevel=3", 3), ("loglevel=x quiet=1", 7)]
+        {
+            assert_eq!(parse(line.as_bytes()).0.kernel_level, expect, "{line}");
+        }
     }
 
     #[test]

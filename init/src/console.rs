@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use pid1_init::LogLevel;
+use pid1_init::{LogLevel, cmdline};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -32,8 +32,7 @@ const DAEMON: u8 = 3 << 3;
 const KERN_DEBUG: u8 = 7;
 
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
-/// The kernel prints messages below this severity on the console by itself.
-static KERNEL_LEVEL: AtomicU8 = AtomicU8::new(KERN_DEBUG);
+static KERNEL_LEVEL: AtomicU8 = AtomicU8::new(cmdline::KERNEL_LEVEL);
 static OUTPUT: Mutex<Output> = Mutex::new(Output { device: None, pending: VecDeque::new(), is_raw: false });
 static KMSG: OnceLock<OwnedFd> = OnceLock::new();
 
@@ -90,14 +89,11 @@ pub fn make_raw() {
     output.is_raw = tcsetattr(device, OptionalActions::Now, &settings).is_ok();
 }
 
-/// From here on only lines of this level and above are written.
-pub fn set_level(level: LogLevel) {
+/// From here on only lines of this level and above are written. The kernel by itself prints messages whose severity is
+/// below `kernel_level`.
+pub fn set_level(level: LogLevel, kernel_level: u8) {
     LEVEL.store(level as u8, Ordering::Relaxed);
-    // "4 4 1 7": the first number is the console's (Documentation/admin-guide/sysctl/kernel.rst).
-    let printk = std::fs::read_to_string("/proc/sys/kernel/printk").unwrap_or_default();
-    if let Some(level) = printk.split_whitespace().next().and_then(|level| level.parse().ok()) {
-        KERNEL_LEVEL.store(level, Ordering::Relaxed);
-    }
+    KERNEL_LEVEL.store(kernel_level, Ordering::Relaxed);
 }
 
 /// For someone looking for a fault.

@@ -65,7 +65,7 @@ fn read_cmdline() -> Overrides {
         Vec::new()
     });
     let (overrides, complaints) = cmdline::parse(&line);
-    console::set_level(overrides.log);
+    console::set_level(overrides.log, overrides.kernel_level);
     complain(&complaints);
     overrides
 }
