@@ -14,6 +14,7 @@
 //! | `console` | standard streams, and the log |
 //! | `terminal` | the program's terminal, in front of the console |
 //! | `events` | the one loop: what happens, and what is done about it |
+//! | `net` | links, the lease, /etc/resolv.conf |
 //! | `service` | starts the program |
 //! | `reap` | takes everything that dies |
 //! | `report` | the line to the host: how the program ended, and whether to stop |
@@ -24,8 +25,11 @@
 pub mod cmdline;
 pub mod complaint;
 pub mod config;
+pub mod dhcp;
 pub mod ending;
 pub mod interpreter;
+pub mod ipv4;
+pub mod netlink;
 pub mod supervise;
 
 pub use cmdline::{LogLevel, Off, Overrides};

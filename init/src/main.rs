@@ -10,6 +10,8 @@
 mod console;
 mod events;
 mod mounts;
+#[allow(dead_code, reason = "the event loop takes it in")]
+mod net;
 mod panic;
 mod reap;
 mod report;

@@ -1,6 +1,8 @@
 //! The only `unsafe` of init: C's entry point, signals, and what the child does between fork and exec.
 //! Each function here is safe to call.
 
+pub mod packet;
+
 use std::ffi::{CString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;

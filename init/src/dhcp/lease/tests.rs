@@ -1,0 +1,1 @@
+//! Leases read from answers.
