@@ -108,8 +108,9 @@ impl Net {
             return;
         }
         // Another address on the wire makes it another card.
-        if self.card.as_ref().is_some_and(|card| card.link().index == link.index && card.link().mac != link.mac) {
-            self.link_is_gone(link.index);
+        if let Some(mut card) = self.card.take_if(|card| card.link().index == link.index && card.link().mac != link.mac)
+        {
+            card.leave(kernel);
         }
         self.links.insert(link.index, link);
         self.choose_card();
@@ -117,8 +118,8 @@ impl Net {
 
     fn link_is_gone(&mut self, index: u32) {
         self.links.remove(&index);
-        if let (Some(kernel), Some(mut card)) = (&self.kernel, self.card.take_if(|card| card.link().index == index)) {
-            card.is_gone(kernel);
+        if let Some(card) = self.card.take_if(|card| card.link().index == index) {
+            card.is_gone();
         }
         self.choose_card();
     }

@@ -45,8 +45,8 @@ const ARPHRD_ETHER: u16 = 1;
 
 const AF_INET: u8 = 2;
 const RT_TABLE_MAIN: u8 = 254;
-/// Who made a route: "by dynamic configuration". `ip route` shows it.
-const RTPROT_DHCP: u8 = 16;
+/// Who made a route: somebody at boot.
+const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RT_SCOPE_NOWHERE: u8 = 255;
@@ -140,7 +140,7 @@ fn address(kind: u16, flags: u16, index: u32, settings: &Settings) -> Message {
 }
 
 fn route(kind: u16, flags: u16, scope: u8, index: u32, route: &Route) -> Message {
-    let mut body = vec![AF_INET, route.prefix, 0, 0, RT_TABLE_MAIN, RTPROT_DHCP, scope, RTN_UNICAST];
+    let mut body = vec![AF_INET, route.prefix, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST];
     let hop = if route.is_gateway_on_wire { RTNH_F_ONLINK } else { 0 };
     body.extend(hop.to_ne_bytes());
     let message = Message::new(kind, flags, &body)

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use pid1_init::ipv4::Settings;
 use pid1_init::netlink;
 use rustix::io::Errno;
-use rustix::system::sethostname;
+use rustix::system::{sethostname, uname};
 
 use super::kernel::Kernel;
 use crate::console;
@@ -124,10 +124,10 @@ fn write_new(text: &str) -> io::Result<()> {
 }
 
 fn set_hostname(settings: &Settings, names: &Names) {
-    if names.is_fixed {
-        return;
-    }
-    if let Some(name) = &settings.hostname {
+    if let Some(name) = &settings.hostname
+        && !names.is_fixed
+        && uname().nodename().to_bytes() != name.as_bytes()
+    {
         match sethostname(name.as_bytes()) {
             Ok(()) => console::debug(&format!("the network calls this machine {name}")),
             Err(error) => console::warn(&format!("cannot set the host name {name}: {error}")),

@@ -117,10 +117,14 @@ impl Card {
     }
 
     /// The card was taken out of the machine, and its settings with it.
-    pub fn is_gone(&mut self, kernel: &Kernel) {
+    pub fn is_gone(self) {
         if let Some(settings) = self.applied.settings() {
             console::warn(&format!("{}: lost {}: the card is gone", self.link.name, settings.address));
         }
+    }
+
+    /// Takes the settings away, for somebody made another card of it.
+    pub fn leave(&mut self, kernel: &Kernel) {
         self.applied.clear(kernel);
     }
 
@@ -137,7 +141,8 @@ impl Card {
         let name = &self.link.name;
         match &self.way {
             _ if self.is_ready() => format!("{name} is ready"),
-            Way::Static(_) => format!("{name} does not take its address"),
+            Way::Static(_) if self.link.is_up => format!("{name} does not take its address"),
+            Way::Static(_) => format!("{name} is not switched on yet"),
             Way::Dhcp(_) if !self.link.is_running => format!("{name} has no carrier"),
             Way::Dhcp(_) => format!("no DHCP server answers on {name}"),
         }
