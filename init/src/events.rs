@@ -1,16 +1,17 @@
 //! The one loop: waits for whatever happens next, tells the supervisor, and does what it answers.
 
 use std::ffi::OsString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use pid1_init::config::{Config, Start};
+use pid1_init::config::{Config, NetworkMode, Start};
 use pid1_init::supervise::{Action, End, Event, Goal, Supervisor};
 use pid1_init::{Ending, LogLevel, Off};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use rustix::system::RebootCommand;
 
+use crate::net::Net;
 use crate::reap::Found;
 use crate::report::Channel;
 use crate::shutdown::EVERYBODY;
@@ -41,6 +42,7 @@ enum Source {
     Output,
     Input,
     Console,
+    Net,
 }
 
 /// The running machine.
@@ -54,6 +56,7 @@ pub struct Machine {
     signals: Option<OwnedFd>,
     host: Option<Channel>,
     terminal: Option<Terminal>,
+    net: Net,
     program: Option<Pid>,
 }
 
@@ -66,23 +69,38 @@ impl Machine {
         }
         let supervisor = Supervisor::new(&config.program, config.supervise, born.elapsed());
         let (host, terminal) = (report.and_then(Channel::open), Terminal::open());
-        Self { config, args, off, born, supervisor, signals: signals.ok(), host, terminal, program: None }
+        let net = Net::start(&config.network, config.hostname.as_deref(), config.hostname.is_some());
+        Self { config, args, off, born, supervisor, signals: signals.ok(), host, terminal, net, program: None }
     }
 
     /// Lives until the machine ends.
     pub fn run(mut self) -> ! {
         if self.config.program.is_empty() {
             self.tell(Event::Impossible("there is no program to start".to_owned()));
-        } else if self.config.start == Start::Now {
-            self.tell(Event::Ready);
         }
         loop {
+            if self.may_start() {
+                self.tell(Event::Ready);
+            }
             let is_done = self.reap();
             let ready = self.wait(if is_done { self.patience() } else { Some(Duration::ZERO) });
             for source in ready {
                 self.handle(source);
             }
+            if self.net.deadline().is_some_and(|due| due <= Instant::now()) {
+                self.net.handle();
+            }
             self.tell(Event::Tick);
+        }
+    }
+
+    /// Whether all that the program waits for is there.
+    fn may_start(&self) -> bool {
+        match self.config.start {
+            Start::Now => true,
+            // Nobody would ever be ready.
+            Start::Network if self.config.network.mode == NetworkMode::Off => true,
+            Start::Network => self.net.is_ready(),
         }
     }
 
@@ -102,7 +120,10 @@ impl Machine {
             Action::AskAll => shutdown::ask(EVERYBODY),
             Action::KillAll => shutdown::kill(EVERYBODY),
             Action::Log(level, text) => console::log(level, &text),
-            Action::LogWait => {}
+            Action::LogWait => {
+                let text = format!("the program waits for the network: {}", self.net.waiting_for());
+                console::log(LogLevel::Warn, &text);
+            }
             Action::ShowLastLines => self.show_last_lines(),
             Action::End(end) => self.end(&end),
         }
@@ -135,6 +156,7 @@ impl Machine {
     }
 
     fn end(&mut self, end: &End) -> ! {
+        self.net.release();
         if let Some(host) = &self.host {
             host.send(end);
         }
@@ -174,9 +196,10 @@ impl Machine {
     fn patience(&self) -> Option<Duration> {
         let now = self.born.elapsed();
         let due = self.supervisor.deadline().map(|due| due.saturating_sub(now));
+        let net = self.net.deadline().map(|due| due.saturating_duration_since(Instant::now()));
         // Without signals the death of a child wakes nobody.
         let blind = self.signals.is_none().then_some(BLIND_PATIENCE);
-        [due, blind].into_iter().flatten().min()
+        [due, net, blind].into_iter().flatten().min()
     }
 
     /// What happened within `timeout`.
@@ -193,7 +216,6 @@ impl Machine {
     }
 
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
-        use std::os::fd::AsFd;
         let terminal = self.terminal.as_ref();
         let is_behind = console::is_behind();
         // Nothing more is taken from the program than the console takes.
@@ -207,7 +229,8 @@ impl Machine {
             (Source::Input, terminal.and_then(Terminal::input), PollFlags::IN),
             (Source::Console, terminal.and_then(Terminal::console).filter(|_| is_behind), PollFlags::OUT),
         ];
-        sources.into_iter().filter_map(|(source, fd, flags)| Some((source, fd?, flags))).collect()
+        let net = self.net.sources().map(|fd| (Source::Net, Some(fd), PollFlags::IN));
+        sources.into_iter().chain(net).filter_map(|(source, fd, flags)| Some((source, fd?, flags))).collect()
     }
 
     fn handle(&mut self, source: Source) {
@@ -226,6 +249,7 @@ impl Machine {
             }
             Source::Input => self.terminal.iter_mut().for_each(Terminal::pass_input),
             Source::Console => console::flush(),
+            Source::Net => self.net.handle(),
         }
     }
 
