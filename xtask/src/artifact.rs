@@ -22,18 +22,25 @@ const FILE_DOMAIN: &[u8] = b"pid1 file 1";
 const TREE_DOMAIN: &[u8] = b"pid1 tree 1";
 
 /// What one entry of an artifact is, in the bytes that are hashed.
-const FOLDER: u8 = b'd';
-const SYMLINK: u8 = b'l';
-const PLAIN: u8 = b'-';
-const EXECUTABLE: u8 = b'x';
+pub const FOLDER: u8 = b'd';
+/// A symlink; its target is its content.
+pub const SYMLINK: u8 = b'l';
+/// A file that is not executable.
+pub const PLAIN: u8 = b'-';
+/// A file that its owner may execute.
+pub const EXECUTABLE: u8 = b'x';
 
-struct Entry {
-    path: Utf8PathBuf,
-    kind: u8,
+/// One thing in a folder.
+pub struct Entry {
+    /// Where, below the folder.
+    pub path: Utf8PathBuf,
+    /// [`FOLDER`], [`SYMLINK`], [`PLAIN`] or [`EXECUTABLE`].
+    pub kind: u8,
     size: u64,
 }
 
-/// The identity of a file (executable bit, content) or folder (names, kinds, executable bits, contents, link targets).
+/// The identity of a file (executable bit, content), symlink (target) or folder (names, kinds, executable bits, contents,
+/// link targets).
 pub fn hash_path(path: &Utf8Path) -> Result<ArtifactId> {
     let metadata = fs::symlink_metadata(path).with_context(|| format!("failed to read `{path}`"))?;
     if metadata.is_dir() { hash_tree(path) } else { hash_file(path, &metadata) }
@@ -41,8 +48,9 @@ pub fn hash_path(path: &Utf8Path) -> Result<ArtifactId> {
 
 fn hash_file(path: &Utf8Path, metadata: &fs::Metadata) -> Result<ArtifactId> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(FILE_DOMAIN).update(&[kind_of(path, metadata)?]);
-    hasher.update(&content_hash(path)?);
+    let kind = kind_of(path, metadata)?;
+    hasher.update(FILE_DOMAIN).update(&[kind]);
+    hasher.update(&entry_hash(path, kind)?);
     Ok(ArtifactId::new(hasher.finalize()))
 }
 
@@ -69,7 +77,7 @@ fn hash_contents(root: &Utf8Path, entries: &[Entry]) -> Result<Vec<[u8; 32]>> {
         loop {
             let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             match entries.get(index) {
-                Some(entry) => done.push((index, entry_hash(root, entry)?)),
+                Some(entry) => done.push((index, entry_hash(&root.join(&entry.path), entry.kind)?)),
                 None => return anyhow::Ok(done),
             }
         }
@@ -88,15 +96,14 @@ fn hash_contents(root: &Utf8Path, entries: &[Entry]) -> Result<Vec<[u8; 32]>> {
     Ok(hashes)
 }
 
-fn entry_hash(root: &Utf8Path, entry: &Entry) -> Result<[u8; 32]> {
-    let path = root.join(&entry.path);
-    match entry.kind {
+fn entry_hash(path: &Utf8Path, kind: u8) -> Result<[u8; 32]> {
+    match kind {
         FOLDER => Ok([0; 32]),
         SYMLINK => {
             let target = path.read_link_utf8().with_context(|| format!("failed to read the link `{path}`"))?;
             Ok(*blake3::hash(target.as_str().as_bytes()).as_bytes())
         }
-        _ => content_hash(&path),
+        _ => content_hash(path),
     }
 }
 
@@ -131,7 +138,7 @@ fn kind_of(path: &Utf8Path, metadata: &fs::Metadata) -> Result<u8> {
 }
 
 /// Everything below `root`, sorted by path bytes, so that no folder's own order matters.
-fn entries(root: &Utf8Path) -> Result<Vec<Entry>> {
+pub fn entries(root: &Utf8Path) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
     let mut open = vec![Utf8PathBuf::new()];
     while let Some(folder) = open.pop() {

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::qemu;
+use crate::session::Asked;
 
 /// Build, boot and inspect machines that are one static program.
 #[derive(Parser)]
@@ -139,6 +140,18 @@ pub struct ImageArg {
     /// An image of images/ by its name, or the path of a spec
     #[arg(value_name = "NAME|FILE", default_value = "hello")]
     pub image: String,
+
+    /// Take this static program, without a spec: under init, with a network card and DHCP, on the kernel that all such
+    /// programs share. The image has the file's name; NAME-file if images/ has one of that name
+    #[arg(long, value_name = "PATH", conflicts_with = "image")]
+    pub file: Option<Utf8PathBuf>,
+}
+
+impl ImageArg {
+    /// What the user asked for.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked::new(&self.image, self.file.as_deref())
+    }
 }
 
 /// A step of an image.
@@ -150,6 +163,17 @@ pub struct StepArgs {
     /// The image it belongs to: a name of images/, or the path of a spec
     #[arg(long, value_name = "NAME|FILE", default_value = "hello")]
     pub image: String,
+
+    /// The image is that of this static program, without a spec
+    #[arg(long, value_name = "PATH", conflicts_with = "image")]
+    pub file: Option<Utf8PathBuf>,
+}
+
+impl StepArgs {
+    /// The image that the user asked for.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked::new(&self.image, self.file.as_deref())
+    }
 }
 
 /// How to boot.
@@ -228,6 +252,19 @@ mod tests {
         check("0s", None);
         check("-1s", None);
         check("5 parsecs", None);
+    }
+
+    #[test]
+    fn a_program_comes_with_a_spec_or_without() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["cargo xtask"], args].concat());
+        let Verb::Qemu(args) = parse(&["qemu", "--file", "./server", "--", "-v"]).unwrap().verb else { panic!() };
+        assert_eq!((args.image.asked().to_string(), args.args), ("--file ./server".to_owned(), vec!["-v".to_owned()]));
+        let Verb::Why(args) = parse(&["why", "kernel", "--file", "x"]).unwrap().verb else { panic!() };
+        assert_eq!(args.asked().to_string(), "--file x");
+        let Verb::Image { image, .. } = parse(&["image"]).unwrap().verb else { panic!() };
+        assert_eq!(image.asked().to_string(), "hello");
+        assert!(parse(&["image", "web", "--file", "x"]).is_err());
+        assert!(parse(&["log", "kernel", "--image", "web", "--file", "x"]).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A step is asked for by those that need it, and asks for its inputs, all side by side; the cores are shared by one
 //! jobserver. A step whose output is declared (a pinned tree) asks for nothing while the store has that output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -106,10 +106,8 @@ impl Engine<'_> {
         for (name, tool) in self.tools(step)? {
             fields.set(format!("tool.{name}"), tool.identity);
         }
-        for file in step.recipe.files() {
-            for (name, path) in expand(&file.name, &file.path)? {
-                fields.set(format!("file.{name}"), artifact::hash_path(&path)?);
-            }
+        for (name, path) in read_files(step)? {
+            fields.set(format!("file.{name}"), artifact::hash_path(&path)?);
         }
         Ok(fields)
     }
@@ -143,6 +141,34 @@ impl Engine<'_> {
 /// Reads what [`Engine::build`] remembered. Nothing, when there is nothing readable.
 pub fn last_build(path: &Utf8Path) -> LastBuild {
     fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// Everything that a step reads from outside the store, by name.
+fn read_files(step: &Step) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
+    let mut files = Vec::new();
+    for file in step.recipe.files() {
+        files.extend(expand(&file.name, &file.path)?);
+    }
+    for tree in step.recipe.trees() {
+        files.extend(expand_tree(&tree.name, &tree.path)?);
+    }
+    Ok(files)
+}
+
+/// A file as itself, a folder as all that is in it: files, symlinks and empty folders.
+fn expand_tree(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
+    let real = path.canonicalize_utf8().with_context(|| format!("failed to read `{path}`"))?;
+    if !real.is_dir() {
+        return Ok(vec![(name.to_owned(), real)]);
+    }
+    let entries = artifact::entries(&real)?;
+    if entries.is_empty() {
+        return Ok(vec![(name.to_owned(), real)]);
+    }
+    // Sorted by bytes, what is in a folder need not come right after it: `a`, `a.b`, `a/c`.
+    let full: BTreeSet<&Utf8Path> = entries.iter().filter_map(|entry| entry.path.parent()).collect();
+    let counts = |entry: &&artifact::Entry| entry.kind != artifact::FOLDER || !full.contains(entry.path.as_path());
+    Ok(entries.iter().filter(counts).map(|entry| (name.join(&entry.path), real.join(&entry.path))).collect())
 }
 
 /// A file as itself, a folder as all its files. Hidden ones and editors' backups are none of them, nor is cargo's `target`.

@@ -1,5 +1,6 @@
 //! Image specs: what a TOML file in `images/` says, checked.
 
+mod bare;
 mod file;
 mod kernel;
 mod network;

@@ -30,6 +30,10 @@ pub mod doctor;
 pub mod toolbox;
 
 pub mod elf;
+pub mod needs;
+pub mod overlay;
+pub mod preflight;
+
 pub mod steps;
 
 pub mod manifest;

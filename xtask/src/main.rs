@@ -23,13 +23,13 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<u8> {
     let session = Session::new(&cli.global)?;
     match &cli.verb {
-        Verb::Image { image, out, json } => verbs::image::run(&session, &image.image, out.as_deref(), *json)?,
+        Verb::Image { image, out, json } => verbs::image::run(&session, &image.asked(), out.as_deref(), *json)?,
         Verb::Qemu(args) => return verbs::qemu::run(&session, args),
         Verb::Test { filter } => return verbs::test::run(&session, filter.as_deref()),
         Verb::Doctor => verbs::doctor::run(&session)?,
         Verb::Why(args) => verbs::why::run(&session, args)?,
         Verb::Log(args) => verbs::log::run(&session, args)?,
-        Verb::Graph { image, format } => verbs::graph::run(&session, &image.image, *format)?,
+        Verb::Graph { image, format } => verbs::graph::run(&session, &image.asked(), *format)?,
         Verb::Gc { dry_run } => verbs::gc::run(&session, *dry_run)?,
         Verb::Store(StoreVerb::Verify) => return verbs::store::verify(&session),
     }

@@ -5,11 +5,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pid1_init::config::{self, CONFIG_PATH};
 
 use crate::graph::{Graph, Step};
-use crate::image::{Image, Mode, Origin};
+use crate::image::{ExtraFile, Image, Mode, Origin};
 use crate::lock::{LINUX, Lock, MUSL, RUST_LIBRARY};
 use crate::packages::{CargoLock, Packages};
 use crate::steps::crates::Crates;
-use crate::steps::initramfs::Initramfs;
+use crate::steps::initramfs::{Initramfs, Packed};
 use crate::steps::kernel::Kernel;
 use crate::steps::musl::Musl;
 use crate::steps::program::{FileProgram, GoProgram, RustProgram};
@@ -119,7 +119,10 @@ fn program_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
     let here = |path: &Utf8PathBuf| facts.root.join(path);
     Ok(match &image.program.origin {
         Origin::Package(package) => package_steps(PROGRAM, package, facts)?,
-        Origin::File(path) => vec![step(PROGRAM, FileProgram { path: here(path), shown: path.to_string() }, &[])],
+        Origin::File(path) => {
+            let is_alone = image.files.is_empty();
+            vec![step(PROGRAM, FileProgram { path: here(path), shown: path.to_string(), is_alone }, &[])]
+        }
         Origin::Go(folder) => vec![step(PROGRAM, GoProgram { folder: here(folder), shown: folder.to_string() }, &[])],
     })
 }
@@ -127,15 +130,25 @@ fn program_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
 fn initramfs_step(image: &Image, facts: &Facts<'_>) -> Result<Step> {
     let compressors = facts.packages.versions(&COMPRESSORS);
     let compress = image.compress;
+    let packed = |(index, file): (usize, &ExtraFile)| Packed {
+        // Numbered, for what one brings may lie in what another one does.
+        input: FileInput {
+            name: format!("files/{index}{}", file.path.trim_end_matches('/')).into(),
+            path: facts.root.join(&file.source),
+        },
+        path: file.path.clone(),
+        mode: file.mode,
+    };
+    let files = image.files.iter().enumerate().map(packed).collect();
     let program_path = image.program_path();
     if image.program.mode == Mode::Direct {
-        let recipe = Initramfs { program_path, config: None, compress, compressors };
+        let recipe = Initramfs { program_path, config: None, files, compress, compressors };
         return Ok(step(INITRAMFS, recipe, &[("program", PROGRAM)]));
     }
     let text = config::encode(&image.config())
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("failed to write init's configuration")?;
-    let recipe = Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), compress, compressors };
+    let recipe = Initramfs { program_path, config: Some((CONFIG_PATH.to_owned(), text)), files, compress, compressors };
     Ok(step(INITRAMFS, recipe, &[("program", PROGRAM), ("init", INIT)]))
 }
 

@@ -8,19 +8,46 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli::Global;
 use crate::doctor::{self, Policy};
-use crate::elf;
 use crate::engine::{Engine, Report};
 use crate::graph::Graph;
-use crate::image::{Image, Known, Origin};
+use crate::image::{Image, Known};
 use crate::interrupt;
 use crate::lock::Lock;
+use crate::needs::Fragments;
 use crate::packages::{CargoLock, Packages};
 use crate::plan::{self, Facts};
+use crate::preflight;
 use crate::report::Reporter;
 use crate::schema;
 use crate::store::{Access, Store};
 use crate::toolbox::{ToolName, Toolbox};
 use crate::workspace::{self, Workspace};
+
+/// The image that a verb is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// A name of `images/`, or the path of a spec.
+    Spec(&'a str),
+    /// A program without a spec.
+    Program(&'a Utf8Path),
+}
+
+impl<'a> Asked<'a> {
+    /// A program, if there is one, else a spec.
+    pub fn new(spec: &'a str, program: Option<&'a Utf8Path>) -> Self {
+        program.map_or(Self::Spec(spec), Self::Program)
+    }
+}
+
+/// As on the command line.
+impl std::fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Spec(spec) => f.write_str(spec),
+            Self::Program(file) => write!(f, "--file {file}"),
+        }
+    }
+}
 
 /// What every verb starts from.
 pub struct Session {
@@ -50,14 +77,11 @@ impl Session {
         Store::open(&workspace::store_root()?, access)
     }
 
-    /// Reads an image spec by its name in `images/` or by its path, and plans it.
-    pub fn plan(&self, image: &str) -> Result<Planned> {
+    /// Reads what was asked for, checks all that can be checked before anything is built, and plans it.
+    pub fn plan(&self, asked: &Asked<'_>) -> Result<Planned> {
         let packages = Packages::read(self.workspace.root())?;
-        let known = Known { fragments: stems(&self.workspace.kernel_configs(), "config")?, packages: packages.names() };
-        let path = self.spec_path(image)?;
-        let image = Image::read(&path, &known)?;
-        self.require_own_name(&image, &path)?;
-        self.preflight(&image)?;
+        let image = self.image(asked, &packages)?;
+        preflight::check(&image, self.workspace.root(), &self.fragments()?)?;
         let lock = Lock::read(&self.workspace.sources())?;
         let std_lock_path = self.workspace.std_lock();
         let text =
@@ -68,24 +92,35 @@ impl Session {
         Ok(Planned { image, lock, graph })
     }
 
-    /// What can be said of the program before anything is built.
-    fn preflight(&self, image: &Image) -> Result<()> {
-        let root = self.workspace.root();
-        match &image.program.origin {
-            Origin::File(path) if !root.join(path).exists() => bail!(
-                "`program.file`: there is no `{}`\nhint: a path in a spec is relative to the checkout",
-                root.join(path)
-            ),
-            Origin::File(path) => elf::check(&root.join(path), path.as_str()),
-            Origin::Go(folder) if !root.join(folder).is_dir() => bail!(
-                "`program.go`: there is no folder `{}`\nhint: a path in a spec is relative to the checkout",
-                root.join(folder)
-            ),
-            Origin::Go(folder) if !root.join(folder).join("go.mod").is_file() => {
-                bail!("`program.go`: `{}` has no go.mod\nhint: run `go mod init NAME` there", root.join(folder))
+    /// What the user asked for, read and checked.
+    fn image(&self, asked: &Asked<'_>, packages: &Packages) -> Result<Image> {
+        match asked {
+            Asked::Spec(name) => {
+                let fragments = stems(&self.workspace.kernel_configs(), "config")?;
+                let path = self.spec_path(name)?;
+                let image = Image::read(&path, &Known { fragments, packages: packages.names() })?;
+                self.require_own_name(&image, &path)?;
+                Ok(image)
             }
-            Origin::Package(_) | Origin::Go(_) => Ok(()),
+            // A path of the command line is relative to the user's folder, one in a spec to the checkout.
+            Asked::Program(file) => {
+                let context = || format!("failed to read the program `{file}`");
+                file.metadata().with_context(context)?;
+                let path = camino::absolute_utf8(file).with_context(context)?;
+                Ok(Image::of_program(&path, &self.image_names()?))
+            }
         }
+    }
+
+    /// The texts of all kernel fragments.
+    fn fragments(&self) -> Result<Fragments> {
+        let folder = self.workspace.kernel_configs();
+        let read = |name: String| {
+            let path = folder.join(format!("{name}.config"));
+            let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))?;
+            Ok((name, text))
+        };
+        stems(&folder, "config")?.into_iter().map(read).collect()
     }
 
     /// Two specs of one name would overwrite each other's files in target/image.

@@ -39,6 +39,11 @@ pub trait Recipe: Send + Sync {
         Vec::new()
     }
 
+    /// Files and folders of the user of which everything counts: hidden files, empty folders, and symlinks as such.
+    fn trees(&self) -> Vec<FileInput> {
+        Vec::new()
+    }
+
     /// What the output is known to be beforehand. Such a step need not run, nor its inputs, while the store has that artifact.
     fn declared(&self) -> Option<ArtifactId> {
         None

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use camino::Utf8Path;
 
-use super::{Built, Engine, expand};
+use super::{Built, Engine, read_files};
 use crate::artifact;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
@@ -293,15 +293,12 @@ impl<'a> Run<'a> {
     /// Copies the files the step reads, so that an editor that saves meanwhile cannot slip other content under the key.
     fn copy_files(&self, step: &Step, fields: &Fields, to: &Utf8Path) -> Result<()> {
         let mut copied = Fields::default();
-        for file in step.recipe.files() {
-            for (name, path) in expand(&file.name, &file.path)? {
-                let copy = to.join(&name);
-                let folder = copy.parent().unwrap_or(to);
-                fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
-                fs::copy(&path, &copy).with_context(|| format!("failed to copy `{path}`"))?;
-                make_writable(&copy)?;
-                copied.set(format!("file.{name}"), artifact::hash_path(&copy)?);
-            }
+        for (name, path) in read_files(step)? {
+            let to = to.join(&name);
+            let folder = to.parent().unwrap_or(&to);
+            fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+            copy(&path, &to)?;
+            copied.set(format!("file.{name}"), artifact::hash_path(&to)?);
         }
         let expected = fields.iter().filter(|(name, _)| name.starts_with("file."));
         if step.recipe.declared().is_none() && !expected.eq(copied.iter()) {
@@ -366,6 +363,20 @@ impl<'a> Run<'a> {
             missing.len(),
             missing.concat()
         )
+    }
+}
+
+/// Copies a file or a symlink, or makes an empty folder.
+fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let context = || format!("failed to copy `{from}`");
+    let kind = fs::symlink_metadata(from).with_context(context)?.file_type();
+    if kind.is_dir() {
+        fs::create_dir_all(to).with_context(context)
+    } else if kind.is_symlink() {
+        fs::read_link(from).and_then(|target| std::os::unix::fs::symlink(target, to)).with_context(context)
+    } else {
+        fs::copy(from, to).with_context(context)?;
+        make_writable(to)
     }
 }
 

@@ -284,6 +284,27 @@ fn hidden_files_backups_and_cargos_target_are_no_inputs() {
 }
 
 #[test]
+fn of_what_the_user_packs_everything_counts() {
+    let bench = Bench::new();
+    for name in ["site/a/x", "site/a.b", "site/.hidden", "site/x~", "site/target/x"] {
+        let path = bench.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    fs::create_dir_all(bench.root().join("site/empty/er")).unwrap();
+    std::os::unix::fs::symlink("absent", bench.root().join("site/link")).unwrap();
+    let expand = |path: &str| expand_tree(Utf8Path::new("1"), &bench.root().join(path)).unwrap();
+    let names = |path: &str| expand(path).iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names("site"), ["1/.hidden", "1/a.b", "1/a/x", "1/empty/er", "1/link", "1/target/x", "1/x~"]);
+    assert_eq!((names("site/a.b"), names("site/empty/er")), (vec!["1".to_owned()], vec!["1".to_owned()]));
+    let ids = || expand("site").iter().map(|(_, path)| artifact::hash_path(path).unwrap()).collect::<Vec<_>>();
+    let before = ids();
+    fs::remove_file(bench.root().join("site/link")).unwrap();
+    std::os::unix::fs::symlink("other", bench.root().join("site/link")).unwrap();
+    assert_eq!(ids().iter().zip(&before).filter(|(now, before)| now != before).count(), 1);
+}
+
+#[test]
 fn a_link_among_the_files_counts_by_what_it_leads_to() {
     let bench = Bench::new();
     fs::write(bench.root().join("real"), "content").unwrap();

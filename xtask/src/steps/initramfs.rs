@@ -10,15 +10,18 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 use cpio::newc::Builder;
 
-use crate::image::Compress;
+use crate::image::{Compress, ExtraFile};
 use crate::key::Fields;
-use crate::steps::{Job, Recipe};
+use crate::overlay::{Node, Overlay};
+use crate::steps::{FileInput, Job, Recipe};
 
 /// The archive is padded to a multiple of this many bytes, as cpio(1) does; old loaders read in such blocks.
 const BLOCK: u64 = 512;
 /// File types of cpio's mode field, as in stat(2).
+const TYPE: u32 = 0o170_000;
 const FOLDER: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
+const SYMLINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 /// Major and minor number of /dev/console: the kernel's Documentation/admin-guide/devices.txt.
 const CONSOLE: (u32, u32) = (5, 1);
@@ -33,15 +36,27 @@ pub struct Initramfs {
     pub program_path: String,
     /// Where init finds its configuration, and what it says; none when the program is PID 1 itself.
     pub config: Option<(String, String)>,
+    /// What is packed beside them.
+    pub files: Vec<Packed>,
     /// How the archive is compressed.
     pub compress: Compress,
     /// The versions of the libraries that compress; another one may give other bytes.
     pub compressors: String,
 }
 
+/// A file or folder of the user's.
+pub struct Packed {
+    /// Where it comes from.
+    pub input: FileInput,
+    /// Its path in the machine.
+    pub path: String,
+    /// Its mode, if that is not for its executable bit to say.
+    pub mode: Option<u32>,
+}
+
 impl Recipe for Initramfs {
     fn name(&self) -> &'static str {
-        "initramfs 1"
+        "initramfs 2"
     }
 
     fn describe(&self, fields: &mut Fields) {
@@ -49,10 +64,18 @@ impl Recipe for Initramfs {
         if let Some((path, text)) = &self.config {
             fields.set("init configuration", format!("{path}\n{text}"));
         }
+        for file in &self.files {
+            let mode = file.mode.map_or_else(|| "by its executable bit".to_owned(), |mode| format!("{mode:04o}"));
+            fields.set(format!("mode.{}", file.input.name), mode);
+        }
         fields.set("compress", format!("{:?}", self.compress));
         if self.compress != Compress::None {
             fields.set("compressors", &self.compressors);
         }
+    }
+
+    fn trees(&self) -> Vec<FileInput> {
+        self.files.iter().map(|file| file.input.clone()).collect()
     }
 
     fn run(&self, job: &Job<'_>) -> Result<()> {
@@ -63,9 +86,24 @@ impl Recipe for Initramfs {
             entries.push(Entry::executable("init", read(job.input("init")?)?));
             entries.push(Entry::file(path, text.clone().into_bytes()));
         }
+        entries.extend(self.overlay(job)?);
         let file = File::create(job.out).with_context(|| format!("failed to write `{}`", job.out))?;
         write_compressed(BufWriter::new(file), with_parents(entries), self.compress)
             .context("failed to write the archive")
+    }
+}
+
+impl Initramfs {
+    /// The user's files, from the step's copies of them.
+    fn overlay(&self, job: &Job<'_>) -> Result<Vec<Entry>> {
+        let file = |packed: &Packed| ExtraFile {
+            source: packed.input.name.clone(),
+            path: packed.path.clone(),
+            mode: packed.mode,
+        };
+        let files: Vec<ExtraFile> = self.files.iter().map(file).collect();
+        let overlay = Overlay::read(&files, job.files, &self.program_path, &[])?;
+        overlay.nodes().map(|(path, node)| Entry::of(path, node)).collect()
     }
 }
 
@@ -84,6 +122,17 @@ impl Entry {
 
     fn file(path: &str, content: Vec<u8>) -> Self {
         Self { name: path.trim_start_matches('/').to_owned(), mode: REGULAR | 0o644, device: (0, 0), content }
+    }
+
+    fn of(path: &str, node: &Node) -> Result<Self> {
+        Ok(match node {
+            Node::Folder => Self::folder(path.trim_start_matches('/')),
+            Node::Link(target) => Self { mode: SYMLINK | 0o777, ..Self::file(path, target.clone().into_bytes()) },
+            Node::File { from, mode } => {
+                let content = std::fs::read(from).with_context(|| format!("failed to read `{from}`"))?;
+                Self { mode: REGULAR | mode, ..Self::file(path, content) }
+            }
+        })
     }
 
     fn executable(path: &str, content: Vec<u8>) -> Self {
@@ -165,7 +214,7 @@ fn write_archive<W: Write>(writer: W, entries: Vec<Entry>) -> io::Result<W> {
 fn write_entry<W: Write>(writer: W, entry: Entry, inode: u32) -> io::Result<W> {
     let size = u32::try_from(entry.content.len())
         .map_err(|_| io::Error::other(format!("`{}` is larger than 4 GB, newc's limit", entry.name)))?;
-    let is_folder = entry.mode & FOLDER == FOLDER;
+    let is_folder = entry.mode & TYPE == FOLDER;
     let builder = Builder::new(&entry.name)
         .ino(inode)
         .mode(entry.mode)
@@ -220,6 +269,27 @@ mod tests {
         let expect: Vec<_> =
             expect.iter().zip(1..).map(|((name, mode), inode)| ((*name).to_owned(), *mode, inode, 0)).collect();
         assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn what_the_user_brings_keeps_its_kind_and_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = camino::Utf8PathBuf::try_from(folder.path().to_owned()).unwrap();
+        std::fs::create_dir_all(source.join("empty")).unwrap();
+        std::fs::write(source.join("secret"), "s").unwrap();
+        std::os::unix::fs::symlink("secret", source.join("link")).unwrap();
+        let file = ExtraFile { source, path: "/srv".to_owned(), mode: Some(0o600) };
+        let overlay = Overlay::read(&[file], Utf8Path::new("/"), "/bin/x", &[]).unwrap();
+        let entries = overlay.nodes().map(|(path, node)| Entry::of(path, node)).collect::<Result<_>>().unwrap();
+        let bytes = write_archive(Vec::new(), with_parents(entries)).unwrap();
+        let found: Vec<_> = names(&bytes).into_iter().map(|(name, mode, ..)| (name, mode)).collect();
+        let expect = [
+            ("srv", FOLDER | 0o755),
+            ("srv/empty", FOLDER | 0o755),
+            ("srv/link", SYMLINK | 0o777),
+            ("srv/secret", REGULAR | 0o600),
+        ];
+        assert_eq!(found, expect.map(|(name, mode)| (name.to_owned(), mode)));
     }
 
     #[test]

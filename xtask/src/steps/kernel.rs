@@ -144,7 +144,7 @@ fn compile(job: &Job<'_>, build: &Utf8Path) -> Result<()> {
 }
 
 /// The options that a configuration or fragment sets. `# CONFIG_X is not set` means `n`.
-fn options(text: &str) -> Vec<(String, String)> {
+pub fn options(text: &str) -> Vec<(String, String)> {
     let option = |line: &str| {
         let line = line.trim();
         if let Some(name) = line.strip_prefix("# ").and_then(|line| line.strip_suffix(" is not set")) {

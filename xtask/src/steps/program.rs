@@ -220,6 +220,8 @@ pub struct FileProgram {
     pub path: Utf8PathBuf,
     /// The path as the spec writes it.
     pub shown: String,
+    /// Nothing comes with it, so that it must be static. Else preflight has looked for what it needs.
+    pub is_alone: bool,
 }
 
 impl Recipe for FileProgram {
@@ -235,7 +237,9 @@ impl Recipe for FileProgram {
 
     fn run(&self, job: &Job<'_>) -> Result<()> {
         let program = job.files.join("program");
-        elf::check(&program, &self.shown)?;
+        if self.is_alone {
+            elf::check(&program, &self.shown)?;
+        }
         copy(&program, job.out)
     }
 }

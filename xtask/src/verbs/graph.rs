@@ -5,11 +5,11 @@ use anyhow::Result;
 use crate::cli::GraphFormat;
 use crate::graph::Graph;
 use crate::report;
-use crate::session::Session;
+use crate::session::{Asked, Session};
 use crate::store::Access;
 
 /// Prints the graph of an image.
-pub fn run(session: &Session, image: &str, format: GraphFormat) -> Result<()> {
+pub fn run(session: &Session, image: &Asked<'_>, format: GraphFormat) -> Result<()> {
     let planned = session.plan(image)?;
     let text = match format {
         GraphFormat::Dot => planned.graph.dot(),

@@ -10,7 +10,7 @@ use crate::image::Compress;
 use crate::lock::{LINUX, MUSL, RUST_LIBRARY};
 use crate::manifest::{FileRecord, Manifest};
 use crate::plan::{INITRAMFS, KERNEL};
-use crate::session::{Planned, Session};
+use crate::session::{Asked, Planned, Session};
 use crate::steps::kernel::{BZIMAGE, CONFIG};
 use crate::store::{Access, Store};
 use crate::{artifact, report, roots};
@@ -29,7 +29,7 @@ pub struct Finished {
 }
 
 /// Builds and prints a table of sizes.
-pub fn run(session: &Session, image: &str, out: Option<&Utf8Path>, json: bool) -> Result<()> {
+pub fn run(session: &Session, image: &Asked<'_>, out: Option<&Utf8Path>, json: bool) -> Result<()> {
     let planned = session.plan(image)?;
     session.require_tools(&planned, &[])?;
     let finished = build(session, &planned, out)?;
@@ -40,6 +40,13 @@ pub fn run(session: &Session, image: &str, out: Option<&Utf8Path>, json: bool) -
 
 /// Builds the image and puts its files into `out`, or where the workspace keeps them.
 pub fn build(session: &Session, planned: &Planned, out: Option<&Utf8Path>) -> Result<Finished> {
+    if !planned.image.has_console() {
+        session.reporter.say(&format!(
+            "warning: `kernel.cmdline` of `{}` names no console, so that the machine is silent\n\
+             hint: add `console=ttyS0` to it, and the fragment `serial`",
+            planned.image.name
+        ));
+    }
     let store = session.store(Access::Shared)?;
     let report = session.build(planned, &store, &[KERNEL, INITRAMFS])?;
     roots::register(&store, &session.workspace, &planned.image.name, &report)?;

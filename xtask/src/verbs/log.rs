@@ -10,7 +10,7 @@ use crate::verbs::why::require_step;
 
 /// Prints the log of the step as it would be built now, else of its last build.
 pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
-    let planned = session.plan(&args.image)?;
+    let planned = session.plan(&args.asked())?;
     require_step(&planned.graph, &args.step)?;
     let store = session.store(Access::Shared)?;
     let now = session.with_engine(&planned, &store, |engine| engine.look(&planned.graph))?;
@@ -20,7 +20,7 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
         bail!(
             "`{}` has no log: it was never made on this machine\nhint: run `cargo xtask image {}`",
             args.step,
-            args.image
+            args.asked()
         );
     };
     let text = std::fs::read(&path).with_context(|| format!("failed to read `{path}`"))?;

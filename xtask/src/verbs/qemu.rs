@@ -18,7 +18,7 @@ const HOST_FAILED: u8 = 125;
 
 /// Builds and boots; the status is that of the run.
 pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
-    let planned = session.plan(&args.image.image)?;
+    let planned = session.plan(&args.image.asked())?;
     session.require_tools(&planned, &[toolbox::QEMU])?;
     let command_line = command_line(&planned, args)?;
     let selected = match qemu::select(args.accel, qemu::QEMU) {

@@ -12,7 +12,7 @@ use crate::{report, schema};
 
 /// Says why the step would run now, or why it ran last.
 pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
-    let planned = session.plan(&args.image)?;
+    let planned = session.plan(&args.asked())?;
     require_step(&planned.graph, &args.step)?;
     let store = session.store(Access::Shared)?;
     let now = session.with_engine(&planned, &store, |engine| engine.look(&planned.graph))?;

@@ -4,6 +4,7 @@
 
 mod boot;
 mod cache;
+mod files;
 mod outputs;
 mod rebuild;
 mod refuse;
