@@ -30,6 +30,8 @@ pub mod ending;
 pub mod interpreter;
 pub mod ipv4;
 pub mod netlink;
+pub mod memory;
+pub mod superblock;
 pub mod supervise;
 
 pub use cmdline::{LogLevel, Off, Overrides};
