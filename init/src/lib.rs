@@ -27,10 +27,12 @@ pub mod complaint;
 pub mod config;
 pub mod dhcp;
 pub mod ending;
+pub mod input;
 pub mod interpreter;
 pub mod ipv4;
 pub mod netlink;
 pub mod memory;
+pub mod mount_table;
 pub mod superblock;
 pub mod supervise;
 

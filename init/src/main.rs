@@ -7,19 +7,24 @@
 // machine without a console starts. So `sys` holds the C entry point instead.
 #![no_main]
 
+mod buttons;
 mod console;
+mod disks;
 mod events;
 mod mounts;
-#[allow(dead_code, reason = "the event loop takes it in")]
 mod net;
+mod oom;
 mod panic;
 mod reap;
 mod report;
+mod seed;
 mod service;
 mod shutdown;
 mod sys;
 mod terminal;
 mod times;
+mod volumes;
+mod watchdog;
 
 use std::fs;
 use std::time::Instant;

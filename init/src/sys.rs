@@ -1,6 +1,8 @@
 //! The only `unsafe` of init: C's entry point, signals, and what the child does between fork and exec.
 //! Each function here is safe to call.
 
+mod allocator;
+pub mod ioctl;
 pub mod packet;
 
 use std::ffi::{CString, c_char, c_int};
