@@ -42,7 +42,8 @@ pub struct Mounted {
     missing: Option<String>,
 }
 
-/// Mounts `volumes` in their order. Every problem is said on the console.
+/// Mounts `volumes` in their order. Every problem is said on the console, but for [`Mounted::missing`], which is the
+/// caller's to say.
 pub fn mount_all(volumes: &[Volume]) -> Mounted {
     let mut mounted = Mounted::default();
     let mut disks = Disks::default();
@@ -54,9 +55,7 @@ pub fn mount_all(volumes: &[Volume]) -> Mounted {
         match mount(volume, &mut disks, start) {
             Ok(()) => mounted.places.push(PathBuf::from(&volume.path)),
             Err(why) if volume.required => {
-                let why = format!("the program cannot start without its volume {}: {why}", volume.path);
-                warn(&why);
-                mounted.missing.get_or_insert(why);
+                mounted.miss(format!("the program cannot start without its volume {}: {why}", volume.path));
             }
             Err(why) => warn(&format!("going on without the volume {}: {why}", volume.path)),
         }
@@ -68,6 +67,13 @@ impl Mounted {
     /// Why the program must not start: the sentence about the first required volume that is not there.
     pub fn missing(&self) -> Option<&str> {
         self.missing.as_deref()
+    }
+
+    fn miss(&mut self, why: String) {
+        match self.missing {
+            None => self.missing = Some(why),
+            Some(_) => warn(&why),
+        }
     }
 
     /// Unmounts the volumes, and what the program mounted by itself, the last first. To be called when no process is
