@@ -1,7 +1,8 @@
-//! How the program ended: in words for people, and as one line for the host.
+//! How the program ended, in words for people; and what init tells its host, line by line.
 //!
-//! The line goes to the device that `init.report` names and is read by `xtask qemu`, so that the program's own exit
-//! status survives the end of the machine. It is `exit N` (0 to 255) or `signal N`, and a line feed.
+//! The lines go to the device that `init.report` names and are read by `xtask qemu`, so that the program's own exit
+//! status survives the end of the machine. [`Report`] has them all; each ends in a line feed. In the other direction there
+//! is one line, `stop`: the machine is to stop in order and switch its power off. It may come more than once.
 
 use std::fmt;
 
@@ -12,6 +13,20 @@ pub enum Ending {
     Exited(u8),
     /// A signal killed it.
     Killed(u8),
+    /// The kernel killed it, by SIGKILL, because the machine's memory was full.
+    OutOfMemory,
+}
+
+/// One line from init to its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// `said TEXT`: a sentence for people. There may be any number of them.
+    Said(String),
+    /// `exit N` (0 to 255), `signal N` (1 to 64), or `signal 9 memory`: the program has ended for good, and the machine ends
+    /// next.
+    Ended(Ending),
+    /// `reset WHY`: init restarts the machine on purpose.
+    Reset(String),
 }
 
 /// The program could be found, but Linux could not run it. What shells answer.
@@ -19,6 +34,12 @@ pub const CANNOT_RUN: Ending = Ending::Exited(126);
 
 /// There is no such program. What shells answer.
 pub const NOT_FOUND: Ending = Ending::Exited(127);
+
+/// The number of SIGKILL, which is the same everywhere.
+const SIGKILL: u8 = 9;
+
+/// The highest signal (`_NSIG`).
+const LAST_SIGNAL: u8 = 64;
 
 /// `SIGNALS[n - 1]` is the name of signal `n`: as on x86, arm and riscv, see signal(7).
 const SIGNALS: [&str; 31] = [
@@ -33,26 +54,39 @@ impl Ending {
         match self {
             Self::Exited(status) => status,
             Self::Killed(signal) => signal.saturating_add(128),
+            Self::OutOfMemory => SIGKILL.saturating_add(128),
         }
     }
+}
 
-    /// The line for the host, with its line feed.
-    pub fn report_line(self) -> String {
+impl Report {
+    /// The line for the host, with its line feed. Text is made to fit into one line.
+    pub fn line(&self) -> String {
         match self {
-            Self::Exited(status) => format!("exit {status}\n"),
-            Self::Killed(signal) => format!("signal {signal}\n"),
+            Self::Said(text) => format!("said {}\n", one_line(text)),
+            Self::Ended(Ending::Exited(status)) => format!("exit {status}\n"),
+            Self::Ended(Ending::Killed(signal)) => format!("signal {signal}\n"),
+            Self::Ended(Ending::OutOfMemory) => format!("signal {SIGKILL} memory\n"),
+            Self::Reset(why) => format!("reset {}\n", one_line(why)),
         }
     }
 
-    /// The ending in what the host received, if a whole report line is there. The last one counts.
-    pub fn from_report(received: &str) -> Option<Self> {
-        let whole_lines = received.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        whole_lines.rev().find_map(|line| match line.trim_end_matches('\r').split_once(' ')? {
-            ("exit", status) => status.parse().ok().map(Self::Exited),
-            ("signal", signal) => signal.parse().ok().map(Self::Killed),
+    /// Reads a whole line, with or without what ends it. Other lines are none.
+    pub fn from_line(line: &str) -> Option<Self> {
+        let signal = |number: &str| number.parse().ok().filter(|number| (1..=LAST_SIGNAL).contains(number));
+        match line.trim_end_matches(['\r', '\n']).split_once(' ')? {
+            ("said", text) => Some(Self::Said(text.to_owned())),
+            ("reset", why) => Some(Self::Reset(why.to_owned())),
+            ("exit", status) => status.parse().ok().map(|status| Self::Ended(Ending::Exited(status))),
+            ("signal", "9 memory") => Some(Self::Ended(Ending::OutOfMemory)),
+            ("signal", number) => signal(number).map(|number| Self::Ended(Ending::Killed(number))),
             _ => None,
-        })
+        }
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 impl fmt::Display for Ending {
@@ -63,6 +97,7 @@ impl fmt::Display for Ending {
                 Some(name) => write!(f, "was killed by signal {signal} (SIG{name})"),
                 None => write!(f, "was killed by signal {signal}"),
             },
+            Self::OutOfMemory => f.write_str("was killed because the machine's memory was full"),
         }
     }
 }
@@ -84,21 +119,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_ending_reaches_the_host() {
-        for n in 0..=u8::MAX {
-            for ending in [Ending::Exited(n), Ending::Killed(n)] {
-                assert_eq!(Ending::from_report(&ending.report_line()), Some(ending));
-            }
-        }
+    fn check(report: &Report, line: &str) {
+        assert_eq!(report.line(), line);
+        assert_eq!(Report::from_line(line).as_ref(), Some(report));
+        assert_eq!(Report::from_line(&line.replace('\n', "\r\n")).as_ref(), Some(report));
     }
 
     #[test]
-    fn a_torn_or_foreign_report_is_no_ending() {
-        for received in ["", "exit 3", "exit 300\n", "exit\n", "exit -1\n", "hello\n", "\0\0exit 1\n"] {
-            assert_eq!(Ending::from_report(received), None, "{received:?}");
+    fn every_report_reaches_the_host() {
+        for n in 0..=u8::MAX {
+            check(&Report::Ended(Ending::Exited(n)), &format!("exit {n}\n"));
         }
-        assert_eq!(Ending::from_report("noise\nexit 3\r\nsignal"), Some(Ending::Exited(3)));
+        for n in 1..=LAST_SIGNAL {
+            check(&Report::Ended(Ending::Killed(n)), &format!("signal {n}\n"));
+        }
+        check(&Report::Ended(Ending::OutOfMemory), "signal 9 memory\n");
+        check(&Report::Said("the program exited with status 3".to_owned()), "said the program exited with status 3\n");
+        check(&Report::Reset("it crashed 10 times".to_owned()), "reset it crashed 10 times\n");
+    }
+
+    #[test]
+    fn a_text_stays_in_its_line() {
+        assert_eq!(Report::Said("a\nexit 0\r".to_owned()).line(), "said a exit 0 \n");
+    }
+
+    #[test]
+    fn a_foreign_line_is_no_report() {
+        for line in [
+            "",
+            "exit",
+            "exit 300",
+            "exit -1",
+            "exit 3 4",
+            "hello",
+            "\0\0exit 1",
+            "signal 0",
+            "signal 65",
+            "signal 11 memory",
+        ] {
+            assert_eq!(Report::from_line(line), None, "{line:?}");
+        }
         assert_eq!(Ending::Killed(9).shell_status(), 137);
+        assert_eq!(Ending::OutOfMemory.shell_status(), 137);
     }
 }

@@ -39,4 +39,4 @@ pub mod supervise;
 pub use cmdline::{LogLevel, Off, Overrides};
 pub use complaint::Complaint;
 pub use config::Config;
-pub use ending::Ending;
+pub use ending::{Ending, Report};

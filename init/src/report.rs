@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use pid1_init::Report;
 use pid1_init::supervise::{End, Goal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -73,12 +74,12 @@ impl Channel {
 
     /// Tells the host how all ended.
     pub fn send(&self, end: &End) {
-        let mut text = format!("said {}\n", end.why.replace('\n', " "));
+        let mut text = Report::Said(end.why.clone()).line();
         if end.goal == Goal::Reboot {
-            text.push_str(&format!("reset {}\n", end.why.replace('\n', " ")));
+            text.push_str(&Report::Reset(end.why.clone()).line());
         }
         if let Some(ending) = end.ending {
-            text.push_str(&ending.report_line());
+            text.push_str(&Report::Ended(ending).line());
         }
         if let Err(error) = self.write(text.as_bytes()) {
             console::warn(&format!("cannot report the program's end: {}", std::io::Error::from(error)));
