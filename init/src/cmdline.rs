@@ -111,10 +111,12 @@ pub fn parse(line: &[u8]) -> (Overrides, Vec<Complaint>) {
     (overrides, complaints)
 }
 
-/// `arg` as it must stand after `--` so that [`parse`] gives it back, or `None` if the kernel's rules cannot express it
-/// (some mixtures of spaces and double quotes, an odd number of double quotes, a NUL).
+/// `arg` as it must stand on a command line so that [`parse`] and the kernel itself give it back, or `None` if their rules
+/// cannot express it (some mixtures of spaces and double quotes, an odd number of double quotes, a NUL).
 pub fn quote(arg: &str) -> Option<String> {
-    [arg.to_owned(), format!("\"{arg}\"")].into_iter().find(|quoted| {
+    // The kernel thinks in Latin-1, where 0xa0 is a space: a part of `à` in UTF-8.
+    let plain = Some(arg.to_owned()).filter(|arg| !arg.as_bytes().contains(&0xa0));
+    plain.into_iter().chain([format!("\"{arg}\"")]).find(|quoted| {
         let mut words = Words(quoted.as_bytes());
         let same = words.next().is_some_and(|word| argument(word) == *arg);
         // An open quote would swallow the arguments after this one.
@@ -195,17 +197,18 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == b'\x0b'
 }
 
-/// An argument of the program: without the quotes around it, or around its value in `name="value"`. The kernel does
-/// the same to the arguments it hands to PID 1.
+/// An argument of the program: without the quotes around it, and around its value in `name="value"`. The kernel does
+/// the same to the arguments it hands to PID 1, and it takes one quote only from the end.
 fn argument(word: &[u8]) -> OsString {
-    let mut bytes = unquote(word).to_vec();
-    if !word.starts_with(b"\"")
-        && let Some(equals) = word.iter().position(|byte| *byte == b'=')
-        && let Some((name, value)) = word.split_at_checked(equals + 1)
-    {
-        bytes = [name, unquote(value)].concat();
-    }
-    OsString::from_vec(bytes)
+    let has_quote = word.starts_with(b"\"");
+    let inner = word.strip_prefix(b"\"").unwrap_or(word);
+    // A word's first byte is never taken for the end of a name.
+    let equals = inner.iter().skip(1).position(|byte| *byte == b'=');
+    let (name, value) = equals.and_then(|equals| inner.split_at_checked(equals + 2)).unwrap_or((b"", inner));
+    let bare = value.strip_prefix(b"\"").filter(|_| !name.is_empty());
+    let (value, is_quoted) = (bare.unwrap_or(value), has_quote || bare.is_some());
+    let value = value.strip_suffix(b"\"").filter(|_| is_quoted).unwrap_or(value);
+    OsString::from_vec([name, value].concat())
 }
 
 fn name_and_value(word: &[u8]) -> (String, Option<String>) {

@@ -69,7 +69,7 @@ impl fmt::Display for Problem {
 /// All that keeps a command line from being written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "failed to write the kernel command line:{}\nhint: put such arguments into the program's environment or into a file in its image",
+    "failed to write the kernel command line:{}\nhint: write them into the image spec, or into a file in the image",
     lines(problems)
 )]
 pub struct CommandLineError {
@@ -102,24 +102,17 @@ pub fn command_line(kernel: &[&str], arguments: &[String]) -> Result<String, Com
 
 /// Writes one argument in the kernel's syntax: in double quotes where it would be split.
 pub fn quote_word(argument: &str) -> Result<String, Problem> {
-    if argument == "--" {
-        return Err(Problem::Dashes);
+    let unwritable = |what| Problem::Character { argument: argument.to_owned(), what };
+    match argument.chars().find_map(inexpressible) {
+        _ if argument == "--" => Err(Problem::Dashes),
+        Some(what) => Err(unwritable(what)),
+        None => pid1_init::cmdline::quote(argument)
+            .ok_or_else(|| unwritable("double quotes in a way that the kernel misreads")),
     }
-    if let Some(what) = argument.chars().find_map(inexpressible) {
-        return Err(Problem::Character { argument: argument.to_owned(), what });
-    }
-    let needs_quotes = argument.is_empty() || argument.bytes().any(splits_words);
-    Ok(if needs_quotes { format!("\"{argument}\"") } else { argument.to_owned() })
-}
-
-/// What the kernel takes for a space. It thinks in Latin-1, where 0xa0 is one: a part of `à` in UTF-8.
-fn splits_words(byte: u8) -> bool {
-    matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
 }
 
 fn inexpressible(character: char) -> Option<&'static str> {
     match character {
-        '"' => Some("a double quote"),
         '\n' => Some("a line break"),
         '\0' => Some("a NUL byte"),
         _ => None,
@@ -131,7 +124,7 @@ fn kernel_problem(part: &str) -> Option<Problem> {
     if part.matches('"').count() % 2 == 1 {
         return problem("a double quote without its partner");
     }
-    if let Some(what) = part.chars().filter(|character| *character != '"').find_map(inexpressible) {
+    if let Some(what) = part.chars().find_map(inexpressible) {
         return problem(what);
     }
     // The even pieces are outside quotes.
@@ -185,13 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn double_quotes_are_written_where_they_can_be() {
+        check(&[], &["say \"hi\"", "{\"a\":1}"], Ok("-- \"say \"hi\"\" {\"a\":1}"));
+    }
+
+    #[test]
     fn all_problems_are_reported_at_once() {
         let expect = [
-            "the argument `say \\\"hi\\\"` holds a double quote",
+            "the argument `say \\\"hi there\\\"` holds double quotes in a way that the kernel misreads",
             "the argument `a\\nb` holds a line break",
             "the argument `--` would end the list: the kernel drops it and what follows",
         ];
-        check(&[], &["say \"hi\"", "fine", "a\nb", "--"], Err(&expect));
+        check(&[], &["say \"hi there\"", "fine", "a\nb", "--"], Err(&expect));
     }
 
     #[test]
