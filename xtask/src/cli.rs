@@ -35,12 +35,13 @@ const QEMU_EXIT_STATUS: &str = "\
 Exit status:
   The program's own, when it ends; besides that
   0      --until's text was seen
-  1      the build failed, or the machine stopped without saying how its program ended
+  1      the build failed; or the machine restarted, or stopped without saying how its program ended
   2      the command line is wrong
   123    the kernel panicked
   124    --deadline passed
   125    failed on the host's side: QEMU did not start, or broke
-  128+N  the program was killed by signal N; 130 is Ctrl-C, too
+  128+N  the program was killed by signal N; 130 is also Ctrl-C, 143 SIGTERM: the machine is asked to stop
+         in order, a second one kills it
 With --json the last line of stdout says how it ended as data.";
 
 /// Flags that every verb understands.
@@ -196,6 +197,31 @@ pub struct QemuArgs {
     #[arg(short, long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub memory: u32,
 
+    /// How many processors it has
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub smp: u32,
+
+    /// Lead a port of this host into the machine, as in 8080:80; repeatable. A HOST of 0 is any free port
+    #[arg(short = 'p', long = "port", value_name = "[ADDR:]HOST:GUEST[/udp]", value_parser = forward)]
+    pub ports: Vec<qemu::Forward>,
+
+    /// Give the machine a disk: a raw FILE, mounted where the spec's [[volume]] NAME says, else at /NAME; a NAME
+    /// that begins with `/` is where it is mounted. Repeatable; `cargo xtask volume` makes such files
+    #[arg(long = "volume", value_name = "FILE:NAME[:ro]", value_parser = volume)]
+    pub volumes: Vec<qemu::VolumeArg>,
+
+    /// Set a variable of the program's environment; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<String>,
+
+    /// Let the machine start again when it restarts, instead of ending then
+    #[arg(long)]
+    pub reboot: bool,
+
+    /// Write the console to this file, too, byte for byte; what was in it is lost
+    #[arg(long, value_name = "FILE")]
+    pub console: Option<Utf8PathBuf>,
+
     /// How the machine's processor is run; `auto` takes KVM if it really runs a guest, else TCG
     #[arg(long, value_name = "auto|kvm|tcg", default_value = "auto", value_parser = accelerator)]
     pub accel: qemu::Choice,
@@ -211,6 +237,19 @@ pub struct QemuArgs {
     /// The program's arguments, in place of those in the spec
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+fn forward(text: &str) -> Result<qemu::Forward, String> {
+    text.parse()
+}
+
+fn volume(text: &str) -> Result<qemu::VolumeArg, String> {
+    text.parse()
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    let is_one = text.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+    is_one.then(|| text.to_owned()).ok_or_else(|| "NAME=VALUE is expected, as in RUST_LOG=info".to_owned())
 }
 
 fn accelerator(text: &str) -> Result<qemu::Choice, String> {

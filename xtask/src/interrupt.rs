@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result};
 
-use crate::qemu::interrupt::Interrupts;
+use crate::qemu::interrupt::{Interrupts, Patience};
 use crate::report::Reporter;
 use crate::sandbox;
 
@@ -14,7 +14,7 @@ const SIGNALLED: i32 = 128;
 /// Until the returned value is dropped, a signal ends this process with 128 plus its number, and all tools with it.
 pub fn end_on_signals() -> Result<Interrupts> {
     let context = "failed to listen for signals";
-    let interrupts = Interrupts::listen(None).context(context)?;
+    let interrupts = Interrupts::listen(None, Patience::One).context(context)?;
     let mut waiter = interrupts.waiter().context(context)?;
     let wait = move || {
         let mut signal = [0];

@@ -144,7 +144,7 @@ fn probe(qemu: &str, accelerator: Accelerator) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     let guest = memory_file(&multiboot(&exit_code(PROBE_VALUE))).map_err(text)?;
     let argv = probe_argv(qemu, accelerator, &format!("/dev/fd/{}", guest.as_raw_fd()));
-    let mut process = Process::spawn(&argv, Some(guest.into())).map_err(text)?;
+    let mut process = Process::spawn(&argv, vec![guest.into()]).map_err(text)?;
     let (_input, _output, errors) = process.take_streams();
     let ended = wait_until(&process, PROBE_SECONDS).map_err(text)?;
     let exit = if ended { Some(process.wait().map_err(text)?) } else { None };

@@ -1,7 +1,7 @@
 //! How a run ended: its exit status, its words for people, its data for programs. Pure.
 
 use super::accel::Accelerator;
-use super::panic::{Panic, signal_text};
+use super::panic::{MORE_MEMORY, Panic, signal_text};
 use serde::Serialize;
 
 /// How a machine's run ended. As JSON: an object whose `how` is the variant's name in snake case,
@@ -23,12 +23,24 @@ pub enum Ending {
     Killed {
         /// Its number.
         signal: u8,
+        /// The kernel sent it, because the machine's memory was full.
+        #[serde(skip_serializing_if = "is_false")]
+        memory: bool,
     },
     /// The program was PID 1 itself and stopped the machine, as such a program does when it is done.
     Stopped,
     /// The machine stopped, and nobody told why.
     StoppedWithoutReport {
         /// Nothing came over the console either.
+        silent: bool,
+    },
+    /// The machine restarted, which is its end here: QEMU was not asked to let it.
+    Reset {
+        /// Nobody had fed its watchdog.
+        watchdog: bool,
+        /// What our init said about it, if it was the one.
+        why: Option<String>,
+        /// Nothing had come over the console.
         silent: bool,
     },
     /// The run ended well, but the text of `--until` never came.
@@ -54,6 +66,10 @@ pub enum Ending {
     Interrupted {
         /// Its number.
         signal: u8,
+        /// How the machine ended then; nothing if it was killed.
+        then: Option<Box<Ending>>,
+        /// It had been asked to stop in order, and took too long.
+        too_slow: bool,
     },
     /// QEMU failed, or our side of it.
     HostFailed {
@@ -70,8 +86,8 @@ impl Ending {
         match self {
             Self::Found { .. } | Self::Stopped => 0,
             Self::Exited { status } => *status,
-            Self::Killed { signal } | Self::Interrupted { signal } => 128u8.saturating_add(*signal),
-            Self::StoppedWithoutReport { .. } | Self::NotFound { .. } => 1,
+            Self::Killed { signal, .. } | Self::Interrupted { signal, .. } => 128u8.saturating_add(*signal),
+            Self::StoppedWithoutReport { .. } | Self::Reset { .. } | Self::NotFound { .. } => 1,
             Self::Panicked { .. } => 123,
             Self::Deadline { .. } => 124,
             Self::HostFailed { .. } => 125,
@@ -83,15 +99,17 @@ impl Ending {
         let sentence = match self {
             Self::Found { .. } | Self::Stopped | Self::Exited { status: 0 } => return None,
             Self::Exited { status } => format!("the program exited with status {status}"),
-            Self::Killed { signal } => format!("the program was killed by {}", signal_text((*signal).into())),
+            Self::Killed { memory: true, .. } => "the program was killed: the machine's memory was full".to_owned(),
+            Self::Killed { signal, .. } => format!("the program was killed by {}", signal_text((*signal).into())),
             Self::StoppedWithoutReport { silent: true } => "the machine stopped before it printed anything".to_owned(),
             Self::StoppedWithoutReport { silent: false } => "the machine stopped without a report from init".to_owned(),
+            Self::Reset { watchdog: true, .. } => "the machine was reset: its watchdog was not fed".to_owned(),
+            Self::Reset { why: Some(why), .. } => format!("the machine restarted: {why}"),
+            Self::Reset { .. } => "the machine was reset, and nobody said why".to_owned(),
             Self::NotFound { text } => format!("the machine ended before `{text}` was seen"),
             Self::Panicked { panic } => format!("kernel panic: {}", panic.explanation),
             Self::Deadline { seconds, awaited, .. } => deadline_sentence(*seconds, awaited.as_deref()),
-            Self::Interrupted { signal } => {
-                format!("interrupted by {}", signal_text((*signal).into()))
-            }
+            Self::Interrupted { signal, then, too_slow } => interrupted(*signal, then.as_deref(), *too_slow),
             Self::HostFailed { cause, .. } => format!("failed to run the machine: {cause}"),
         };
         Some(sentence)
@@ -101,11 +119,31 @@ impl Ending {
         match self {
             Self::Panicked { panic } => panic.hint.as_deref(),
             Self::HostFailed { hint, .. } => hint.as_deref(),
-            Self::StoppedWithoutReport { silent: true } | Self::Deadline { silent: true, .. } => {
+            Self::Killed { memory: true, .. } => Some(MORE_MEMORY),
+            Self::Interrupted { then: Some(then), .. } => then.hint(),
+            Self::StoppedWithoutReport { silent: true }
+            | Self::Deadline { silent: true, .. }
+            | Self::Reset { silent: true, why: None, watchdog: false } => {
                 Some("the kernel's command line needs `console=ttyS0`, and the machine enough memory (`-m MB`)")
             }
+            Self::Reset { .. } => Some("`--reboot` lets the machine start again"),
             _ => None,
         }
+    }
+
+    /// Why a machine restarts that may, for a line on its own.
+    pub fn reset_words(&self, panic: Option<&Self>) -> String {
+        match (self, panic.and_then(Self::sentence)) {
+            (Self::Reset { watchdog: true, .. }, _) => "its watchdog was not fed".to_owned(),
+            (Self::Reset { why: Some(why), .. }, _) => why.clone(),
+            (_, Some(panic)) => panic,
+            _ => "nobody said why".to_owned(),
+        }
+    }
+
+    /// Whether init's last sentence tells the same with more detail.
+    fn is_said_by_init(&self) -> bool {
+        matches!(self, Self::Exited { .. } | Self::Killed { .. } | Self::Reset { watchdog: false, why: Some(_), .. })
     }
 
     /// Whether the console's last lines help to understand this ending.
@@ -115,10 +153,28 @@ impl Ending {
             Self::Panicked { .. }
                 | Self::Deadline { .. }
                 | Self::StoppedWithoutReport { .. }
+                | Self::Reset { .. }
                 | Self::NotFound { .. }
                 | Self::HostFailed { .. }
         )
     }
+}
+
+fn interrupted(signal: u8, then: Option<&Ending>, too_slow: bool) -> String {
+    let signal = signal_text(signal.into());
+    match then {
+        Some(Ending::Exited { status: 0 }) => format!("stopped by {signal}; the program exited with status 0"),
+        Some(then) => match then.sentence() {
+            Some(sentence) => format!("stopped by {signal}; {sentence}"),
+            None => format!("stopped by {signal}"),
+        },
+        None if too_slow => format!("stopped by {signal}; the machine took too long to end and was killed"),
+        None => format!("interrupted by {signal}"),
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn deadline_sentence(seconds: f64, awaited: Option<&str>) -> String {
@@ -145,6 +201,8 @@ pub struct Outcome {
     pub last_lines: Vec<String>,
     /// The last lines that QEMU itself printed.
     pub qemu_lines: Vec<String>,
+    /// What init said, in sentences for people; the last ones.
+    pub said: Vec<String>,
 }
 
 impl Outcome {
@@ -152,6 +210,9 @@ impl Outcome {
     /// Nothing where all went as it was asked.
     pub fn text(&self) -> Option<String> {
         let mut text = self.ending.sentence()?;
+        if let Some(said) = self.said.last().filter(|_| self.ending.is_said_by_init()) {
+            text.clone_from(said);
+        }
         if let Some(hint) = self.ending.hint() {
             text.push_str(&format!("\nhint: {hint}"));
         }
@@ -189,6 +250,7 @@ mod tests {
             command: vec!["qemu".to_owned()],
             last_lines: vec!["one".to_owned(), "two".to_owned()],
             qemu_lines: vec!["qemu: no".to_owned()],
+            said: Vec::new(),
         }
     }
 
@@ -208,8 +270,45 @@ mod tests {
     #[test]
     fn the_programs_status_passes_through() {
         check(Ending::Exited { status: 123 }, 123, "the program exited with status 123");
-        check(Ending::Killed { signal: 11 }, 139, "the program was killed by SIGSEGV (signal 11)");
-        check(Ending::Interrupted { signal: 2 }, 130, "interrupted by SIGINT (signal 2)");
+        check(Ending::Killed { signal: 11, memory: false }, 139, "the program was killed by SIGSEGV (signal 11)");
+        let memory = Ending::Killed { signal: 9, memory: true };
+        check(memory, 137, "the program was killed: the machine's memory was full\nhint: give it more with `-m MB`");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_tells_how_the_machine_ended() {
+        let check = |then, too_slow, text: &str| check(Ending::Interrupted { signal: 2, then, too_slow }, 130, text);
+        check(None, false, "interrupted by SIGINT (signal 2)");
+        check(None, true, "stopped by SIGINT (signal 2); the machine took too long to end and was killed");
+        let exited = |status| Some(Box::new(Ending::Exited { status }));
+        check(exited(0), false, "stopped by SIGINT (signal 2); the program exited with status 0");
+        check(exited(3), false, "stopped by SIGINT (signal 2); the program exited with status 3");
+        check(Some(Box::new(Ending::Stopped)), false, "stopped by SIGINT (signal 2)");
+    }
+
+    #[test]
+    fn inits_own_sentence_has_more_to_tell() {
+        let said = "the program /bin/x exited with status 3 after 1.2 s, and restart is never".to_owned();
+        let text = |ending| Outcome { said: vec![said.clone()], ..outcome(ending) }.text();
+        assert_eq!(text(Ending::Exited { status: 3 }).as_deref(), Some(said.as_str()));
+        assert_eq!(text(Ending::Exited { status: 0 }), None);
+        let panic = Panic { message: "m".to_owned(), explanation: "why".to_owned(), hint: None };
+        assert!(text(Ending::Panicked { panic }).is_some_and(|text| text.starts_with("kernel panic: why\n")));
+    }
+
+    #[test]
+    fn a_reset_is_told_with_its_cause() {
+        let reset =
+            |watchdog, why: Option<&str>, silent| Ending::Reset { watchdog, why: why.map(str::to_owned), silent };
+        let check = |ending, first: &str| {
+            let text = outcome(ending).text().expect("a reset is told");
+            assert_eq!(text.lines().next(), Some(first), "{text}");
+            assert!(text.contains("\nhint: "), "{text}");
+        };
+        check(reset(true, None, false), "the machine was reset: its watchdog was not fed");
+        check(reset(false, Some("it crashed"), false), "the machine restarted: it crashed");
+        check(reset(false, None, false), "the machine was reset, and nobody said why");
+        check(reset(false, None, true), "the machine was reset, and nobody said why");
     }
 
     #[test]
@@ -242,7 +341,7 @@ mod tests {
     #[test]
     fn the_data_has_a_stable_shape() {
         let json = serde_json::to_string(&outcome(Ending::Exited { status: 3 })).expect("it is plain data");
-        let expect = r#"{"ending":{"how":"exited","status":3},"exit_status":3,"seconds":1.5,"first_line_seconds":null,"accelerator":"tcg","command":["qemu"],"last_lines":["one","two"],"qemu_lines":["qemu: no"]}"#;
+        let expect = r#"{"ending":{"how":"exited","status":3},"exit_status":3,"seconds":1.5,"first_line_seconds":null,"accelerator":"tcg","command":["qemu"],"last_lines":["one","two"],"qemu_lines":["qemu: no"],"said":[]}"#;
         assert_eq!(json, expect);
         let json = serde_json::to_string(&Ending::StoppedWithoutReport { silent: true }).expect("it is plain data");
         assert_eq!(json, r#"{"how":"stopped_without_report","silent":true}"#);

@@ -1,5 +1,5 @@
 //! Ctrl-C and its kin: while a machine runs they end it in good order, at other times they do what
-//! they always do. A second one ends us at once, should the first be stuck.
+//! they always do. Who does not get to the end in good order is ended all the same: see [`Patience`].
 //!
 //! Only one place of a process can take signals in this way: with a second taker, "as always" and
 //! the second's own end would race. Whoever else needs to hear of them listens here too.
@@ -14,16 +14,30 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// The signals that ask a program to end.
 const SIGNALS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
+/// How long a listener that was told has, after a second signal, to end by itself.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// How many signals it takes to end this process, whatever its listener does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Two: the first asks, the second ends it at once.
+    One,
+    /// Three: the listener hears of the second, too, and has a moment for it.
+    Two,
+}
 
 /// A run that wants to hear of signals.
 struct Listener {
     id: u64,
     sender: UnixStream,
     terminal: Option<Arc<RawTerminal>>,
-    was_told: bool,
+    patience: Patience,
+    n_signals: u8,
 }
 
 struct Listeners {
@@ -40,14 +54,14 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// Starts to listen. The terminal, if any, is restored should a second signal end us.
-    pub fn listen(terminal: Option<Arc<RawTerminal>>) -> io::Result<Self> {
+    /// Starts to listen. The terminal, if any, is restored should another signal end us.
+    pub fn listen(terminal: Option<Arc<RawTerminal>>, patience: Patience) -> io::Result<Self> {
         start_thread()?;
         let (sender, receiver) = UnixStream::pair()?;
         let mut list = lock();
         let id = list.next_id;
         list.next_id += 1;
-        list.listeners.push(Listener { id, sender, terminal, was_told: false });
+        list.listeners.push(Listener { id, sender, terminal, patience, n_signals: 0 });
         Ok(Self { id, receiver })
     }
 
@@ -107,14 +121,40 @@ fn deliver(signal: i32) {
         // It ends this process, as these signals do.
         emulate_default_handler(signal).ok();
     }
-    if list.listeners.iter().any(|listener| listener.was_told) {
+    if list.listeners.iter().any(Listener::has_had_enough) {
         end_now(&list, signal);
     }
     for listener in &mut list.listeners {
-        listener.was_told = true;
+        listener.n_signals += 1;
         // Fails only if the run is over already.
         listener.sender.write_all(&[u8::try_from(signal).unwrap_or_default()]).ok();
+        if listener.has_had_enough() && listener.patience == Patience::Two {
+            end_soon(listener.id, signal);
+        }
     }
+}
+
+impl Listener {
+    /// Whether one more signal ends this process.
+    fn has_had_enough(&self) -> bool {
+        match self.patience {
+            Patience::One => self.n_signals >= 1,
+            Patience::Two => self.n_signals >= 2,
+        }
+    }
+}
+
+/// Ends this process in a moment, if this listener is still there then: it may be stuck in a write to a screen.
+fn end_soon(id: u64, signal: i32) {
+    let wait = move || {
+        thread::sleep(LAST_MOMENT);
+        let list = lock();
+        if list.listeners.iter().any(|listener| listener.id == id) {
+            end_now(&list, signal);
+        }
+    };
+    // Without the thread there is still the third signal.
+    thread::Builder::new().name("last moment".to_owned()).spawn(wait).ok();
 }
 
 /// Ends this process; the kernel then kills its QEMU.
@@ -133,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_waiter_ends_with_its_listener() {
-        let interrupts = Interrupts::listen(None).expect("signals can be taken");
+        let interrupts = Interrupts::listen(None, Patience::One).expect("signals can be taken");
         let mut waiter = interrupts.waiter().expect("it can be shared");
         drop(interrupts);
         let mut numbers = Vec::new();

@@ -1,6 +1,6 @@
 //! The machine: what is booted, and the QEMU command that boots it. Pure; it starts nothing.
 
-use super::{accel::Accelerator, shell};
+use super::{accel::Accelerator, devices::Devices, shell};
 use camino::Utf8PathBuf;
 use std::os::fd::RawFd;
 
@@ -20,38 +20,54 @@ pub struct Machine {
     pub command_line: String,
     /// The machine's memory in MiB.
     pub memory_mib: u32,
-    /// How the machine's processor is run.
+    /// How many processors the machine has.
+    pub n_processors: u32,
+    /// How they are run.
     pub accelerator: Accelerator,
+    /// What else it has.
+    pub devices: Devices,
+    /// Whether a restart of the machine is one. Else it is the end, as switching the power off is.
+    pub restarts: bool,
     /// More arguments for QEMU; they come last.
     pub extra: Vec<String>,
 }
 
-/// Where the machine's second serial port (`ttyS1`) leads; our init reports there how the program ended.
+/// What of the machine leads to us besides its console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportPort {
-    /// Nowhere: for a command that a person runs. The port exists, so the same command line works.
-    Discard,
-    /// To this descriptor, which QEMU inherits.
-    Descriptor(RawFd),
+pub enum Wires {
+    /// Nothing: for a command that a person runs. The second serial port exists, so the same command line works.
+    None,
+    /// Both lead to stream sockets that QEMU inherits under these numbers. The machine waits for our `cont`, so that
+    /// nothing of it is missed.
+    Sockets {
+        /// The machine's second serial port (`ttyS1`): our init and we speak over it.
+        report: RawFd,
+        /// QEMU's monitor (QMP).
+        monitor: RawFd,
+    },
 }
 
 impl Machine {
     /// The whole command. Without `-nodefaults` and `-no-user-config` the host's QEMU would add devices of its own.
-    pub fn argv(&self, report: ReportPort) -> Vec<String> {
+    pub fn argv(&self, wires: Wires) -> Vec<String> {
         let mut argv = vec![self.qemu.clone()];
         let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
-        add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
+        add(&["-nodefaults", "-no-user-config"]);
+        if !self.restarts {
+            add(&["-no-reboot"]);
+        }
         add(&["-display", "none"]);
         add(&["-machine", &format!("pc,accel={}", self.accelerator)]);
         // All that the host or the translator can do: RDRAND among it, without which the first getrandom(2) of a boot
         // waits more than a second for entropy.
         add(&["-cpu", "max"]);
-        add(&["-smp", "1"]);
+        add(&["-smp", &self.n_processors.to_string()]);
         add(&["-m", &self.memory_mib.to_string()]);
         // `signal=on`: Ctrl-C in a terminal ends the machine.
         add(&["-chardev", "stdio,id=console,signal=on"]);
         add(&["-serial", "chardev:console"]);
-        argv.extend(report_words(report));
+        argv.extend(wires.words());
+        argv.extend(self.devices.words());
         argv.extend(self.boot_words());
         argv.extend(self.extra.iter().cloned());
         argv
@@ -59,7 +75,7 @@ impl Machine {
 
     /// The same machine as a shell command that a person can paste.
     pub fn shell_command(&self) -> String {
-        shell::command(&self.argv(ReportPort::Discard))
+        shell::command(&self.argv(Wires::None))
     }
 
     /// `-kernel`, `-initrd` and `-append` take their values as they are: no comma to double.
@@ -75,22 +91,24 @@ impl Machine {
     }
 }
 
-fn report_words(report: ReportPort) -> Vec<String> {
-    let words = match report {
-        ReportPort::Discard => vec!["-chardev".to_owned(), "null,id=report".to_owned()],
-        // A descriptor set is QEMU's way to open what it inherited; it leaves no name in a file
-        // system behind. Without `append` QEMU would truncate it, which a pipe refuses.
-        ReportPort::Descriptor(number) => {
-            let set = format!("fd={number},set=1");
-            vec![
-                "-add-fd".to_owned(),
-                set,
-                "-chardev".to_owned(),
-                "file,id=report,path=/dev/fdset/1,append=on".to_owned(),
+impl Wires {
+    fn words(self) -> Vec<String> {
+        let words = match self {
+            Self::None => vec!["-chardev".to_owned(), "null,id=report".to_owned()],
+            Self::Sockets { report, monitor } => [
+                "-S",
+                "-chardev",
+                &format!("socket,id=monitor,fd={monitor}"),
+                "-mon",
+                "chardev=monitor,mode=control",
+                "-chardev",
+                &format!("socket,id=report,fd={report}"),
             ]
-        }
-    };
-    words.into_iter().chain(["-serial".to_owned(), "chardev:report".to_owned()]).collect()
+            .map(str::to_owned)
+            .to_vec(),
+        };
+        words.into_iter().chain(["-serial".to_owned(), "chardev:report".to_owned()]).collect()
+    }
 }
 
 #[cfg(test)]
@@ -104,21 +122,24 @@ mod tests {
             initramfs: Some("/s/initramfs.cpio".into()),
             command_line: "console=ttyS0 -- \"a b\"".to_owned(),
             memory_mib: 128,
+            n_processors: 1,
             accelerator: Accelerator::Tcg,
+            devices: Devices::default(),
+            restarts: false,
             extra: Vec::new(),
         }
     }
 
-    fn check(machine: &Machine, report: ReportPort, expect: &str) {
-        assert_eq!(machine.argv(report).join(" "), expect);
+    fn check(machine: &Machine, wires: Wires, expect: &str) {
+        assert_eq!(machine.argv(wires).join(" "), expect);
     }
 
     #[test]
     fn the_whole_command_in_its_order() {
         let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=tcg -cpu max -smp 1 -m 128 \
-            -chardev stdio,id=console,signal=on -serial chardev:console -add-fd fd=9,set=1 -chardev file,id=report,path=/dev/fdset/1,append=on -serial chardev:report \
+            -chardev stdio,id=console,signal=on -serial chardev:console -S -chardev socket,id=monitor,fd=10 -mon chardev=monitor,mode=control -chardev socket,id=report,fd=9 -serial chardev:report \
             -kernel /s/a,b/bzImage -initrd /s/initramfs.cpio -append console=ttyS0 -- \"a b\"";
-        check(&machine(), ReportPort::Descriptor(9), expect);
+        check(&machine(), Wires::Sockets { report: 9, monitor: 10 }, expect);
     }
 
     #[test]
@@ -134,7 +155,16 @@ mod tests {
         };
         let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=kvm -cpu max -smp 1 -m 64 \
             -chardev stdio,id=console,signal=on -serial chardev:console -chardev null,id=report -serial chardev:report -kernel /s/a,b/bzImage -cpu max";
-        check(&machine, ReportPort::Discard, expect);
+        check(&machine, Wires::None, expect);
+    }
+
+    #[test]
+    fn more_processors_devices_and_restarts() {
+        let devices = Devices { entropy: true, ..Devices::default() };
+        let machine = Machine { n_processors: 4, devices, restarts: true, initramfs: None, ..machine() };
+        let argv = machine.argv(Wires::None).join(" ");
+        assert!(argv.contains(" -smp 4 ") && argv.contains(" -device virtio-rng-pci "), "{argv}");
+        assert!(!argv.contains("-no-reboot"), "{argv}");
     }
 
     #[test]

@@ -119,7 +119,8 @@ fn explain(message: &str, lines: &[String], mode: Mode) -> Explanation {
     (format!("the kernel panicked: {message}"), None)
 }
 
-const MORE_MEMORY: &str = "give it more with `-m MB`";
+/// What helps a machine that is too small.
+pub const MORE_MEMORY: &str = "give it more with `-m MB`";
 const INITRAMFS_OPTIONS: &str =
     "the kernel needs CONFIG_BLK_DEV_INITRD, and CONFIG_RD_GZIP, CONFIG_RD_XZ ... for the compression of the initramfs";
 

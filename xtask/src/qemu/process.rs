@@ -33,11 +33,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `argv`. QEMU inherits `inherited` under its number; our copy is closed.
+    /// Starts `argv`. QEMU inherits each of `inherited` under its number; our copies are closed.
     ///
     /// QEMU gets a process group of its own, so a Ctrl-C in the terminal reaches us and not QEMU. It
     /// never holds the terminal: it would make it non-blocking for us as well.
-    pub fn spawn(argv: &[String], inherited: Option<OwnedFd>) -> io::Result<Self> {
+    pub fn spawn(argv: &[String], inherited: Vec<OwnedFd>) -> io::Result<Self> {
         let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
@@ -81,9 +81,9 @@ fn end(child: &mut Child) {
     child.wait().ok();
 }
 
-/// Makes the kernel kill the child when the thread that started it ends, and hands one descriptor on.
+/// Makes the kernel kill the child when the thread that started it ends, and hands descriptors on.
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
-fn tie_to_us(command: &mut Command, inherited: Option<OwnedFd>) {
+fn tie_to_us(command: &mut Command, inherited: Vec<OwnedFd>) {
     let parent = getpid();
     let prepare = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -91,12 +91,12 @@ fn tie_to_us(command: &mut Command, inherited: Option<OwnedFd>) {
         if getppid() != Some(parent) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if let Some(descriptor) = &inherited {
+        for descriptor in &inherited {
             fcntl_setfd(descriptor, FdFlags::empty())?;
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes three system calls; it neither allocates nor locks.
+    // SAFETY: between fork and exec the closure makes a few system calls; it neither allocates nor locks.
     unsafe { command.pre_exec(prepare) };
 }
 
@@ -106,7 +106,7 @@ mod tests {
     use std::io::Read;
 
     fn sh(script: &str) -> Process {
-        Process::spawn(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], None).expect("sh starts")
+        Process::spawn(&["sh".to_owned(), "-c".to_owned(), script.to_owned()], Vec::new()).expect("sh starts")
     }
 
     fn check(script: &str, expect: QemuExit) {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_an_error() {
-        let error = Process::spawn(&["/no/such/qemu".to_owned()], None).err().expect("no such program");
+        let error = Process::spawn(&["/no/such/qemu".to_owned()], Vec::new()).err().expect("no such program");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

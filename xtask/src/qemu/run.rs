@@ -3,21 +3,25 @@
 
 use super::Mode;
 use super::ending::{Ending, Outcome};
-use super::interrupt::Interrupts;
-use super::machine::{Machine, ReportPort};
+use super::interrupt::{Interrupts, Patience};
+use super::keyboard::Keyboard;
+use super::machine::{Machine, Wires};
+use super::monitor;
 use super::process::Process;
+use super::stop::{self, Action, Stop};
 use super::terminal::{Input, RawTerminal, kind};
 use super::watch::Watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes moved at once. A pipe that polls as writable takes at least this many without blocking (`PIPE_BUF`).
+/// Bytes moved at once.
 const PIECE_BYTES: usize = 4096;
 
 /// What to boot, and when to be content.
@@ -31,20 +35,28 @@ pub struct Run {
     pub until: Option<String>,
     /// End the run badly after this time.
     pub deadline: Option<Duration>,
+    /// How long the program has to end when it is asked to.
+    pub stop_timeout: Duration,
+}
+
+/// Where a run is shown: the console is written to it.
+pub trait Screen: Write {
+    /// A line of ours, about a machine that goes on.
+    fn say(&mut self, _line: &str) {}
 }
 
 /// Boots the machine and stays until the run has ended; then no QEMU is left. What comes over the
-/// console goes to `console` at once, and `input` goes to the console.
+/// console goes to `screen` at once, and `input` goes to the console.
 ///
 /// A serial line has no flow control here: what is sent before the program's kernel has opened the
 /// console is partly lost, so a pipe as `input` should wait for a word of the program.
 ///
-/// A terminal as `input` is changed and put back. While `console` blocks, nothing else is watched,
+/// A terminal as `input` is changed and put back. While `screen` blocks, nothing else is watched,
 /// but a second Ctrl-C still ends us.
-pub fn boot(run: &Run, input: Option<BorrowedFd<'_>>, console: &mut dyn Write) -> Outcome {
+pub fn boot(run: &Run, input: Option<BorrowedFd<'_>>, screen: &mut dyn Screen) -> Outcome {
     let started = Instant::now();
-    let mut watch = Watch::new(run.mode, run.until.as_deref(), run.deadline);
-    let ending = match Session::start(&run.machine, input, console, started) {
+    let mut watch = Watch::new(run.mode, run.until.as_deref(), run.deadline).with_restarts(run.machine.restarts);
+    let ending = match Session::start(run, input, screen, started) {
         Continue(mut session) => session.run(&mut watch),
         Break(ending) => ending,
     };
@@ -56,8 +68,9 @@ pub fn boot(run: &Run, input: Option<BorrowedFd<'_>>, console: &mut dyn Write) -
         seconds: seconds(started.elapsed()),
         first_line_seconds: watch.first_line().map(seconds),
         accelerator: run.machine.accelerator,
-        command: run.machine.argv(ReportPort::Discard),
+        command: run.machine.argv(Wires::None),
         qemu_lines: watch.qemu_lines(),
+        said: watch.said(),
     }
 }
 
@@ -67,24 +80,19 @@ enum Source {
     Console,
     Errors,
     Report,
+    Monitor,
     Interrupt,
     Input,
     Sink,
     Exit,
 }
 
-/// What QEMU prints; each is gone after its end.
+/// What QEMU prints, and the two lines on which we answer; each is gone after its end.
 struct Outputs {
     console: Option<ChildStdout>,
     errors: Option<ChildStderr>,
-    report: Option<PipeReader>,
-}
-
-/// What the user types. QEMU's side stays open at the end of the input: a serial line has no end.
-struct Keyboard<'a> {
-    input: Option<BorrowedFd<'a>>,
-    sink: Option<ChildStdin>,
-    pending: Vec<u8>,
+    report: Option<UnixStream>,
+    monitor: Option<UnixStream>,
 }
 
 /// A running machine and all that is attached to it. Fields are dropped in their order: first QEMU
@@ -95,30 +103,32 @@ struct Session<'a> {
     keyboard: Keyboard<'a>,
     _terminal: Option<Arc<RawTerminal>>,
     interrupts: Interrupts,
-    screen: &'a mut dyn Write,
+    screen: &'a mut dyn Screen,
+    stop: Stop,
     started: Instant,
 }
 
 impl<'a> Session<'a> {
     fn start(
-        machine: &Machine,
+        run: &Run,
         input: Option<BorrowedFd<'a>>,
-        screen: &'a mut dyn Write,
+        screen: &'a mut dyn Screen,
         started: Instant,
     ) -> ControlFlow<Ending, Self> {
         let input = input.filter(|input| kind(*input) != Input::Background);
         let terminal = input.filter(|input| kind(*input) == Input::Terminal);
         let terminal = host("change the terminal", terminal.map(RawTerminal::new).transpose())?.map(Arc::new);
-        let interrupts = host("take signals", Interrupts::listen(terminal.clone()))?;
-        let (process, outputs, sink) = start_qemu(machine)?;
-        let keyboard = Keyboard { input, sink, pending: Vec::new() };
-        Continue(Self { process, outputs, keyboard, _terminal: terminal, interrupts, screen, started })
+        let interrupts = host("take signals", Interrupts::listen(terminal.clone(), Patience::Two))?;
+        let (process, outputs, sink) = start_qemu(&run.machine)?;
+        let keyboard = Keyboard::new(input, sink);
+        let stop = Stop::new(run.mode, run.stop_timeout);
+        Continue(Self { process, outputs, keyboard, _terminal: terminal, interrupts, screen, stop, started })
     }
 
     fn run(&mut self, watch: &mut Watch) -> Ending {
         loop {
             if let Break(ending) = self.step(watch) {
-                return ending;
+                return self.stopped(ending);
             }
         }
     }
@@ -126,7 +136,11 @@ impl<'a> Session<'a> {
     /// Waits for something to happen and handles it.
     fn step(&mut self, watch: &mut Watch) -> ControlFlow<Ending> {
         or_end(watch.tick(self.started.elapsed()))?;
-        let timeout = watch.next_tick().map(|due| due.saturating_sub(self.started.elapsed()));
+        if let Some(action) = self.stop.tick(self.started.elapsed()) {
+            self.act(action)?;
+        }
+        let due = [watch.next_tick(), self.stop.next_tick()].into_iter().flatten().min();
+        let timeout = due.map(|due| due.saturating_sub(self.started.elapsed()));
         for source in host("wait for QEMU", self.ready(timeout))? {
             self.handle(source, watch)?;
         }
@@ -149,16 +163,14 @@ impl<'a> Session<'a> {
     }
 
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
-        let Keyboard { input, sink, pending } = &self.keyboard;
-        let input = input.as_ref().filter(|_| pending.is_empty() && sink.is_some());
-        let sink = sink.as_ref().filter(|_| !pending.is_empty());
         let sources = [
             (Source::Console, self.outputs.console.as_ref().map(AsFd::as_fd), PollFlags::IN),
             (Source::Errors, self.outputs.errors.as_ref().map(AsFd::as_fd), PollFlags::IN),
             (Source::Report, self.outputs.report.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (Source::Monitor, self.outputs.monitor.as_ref().map(AsFd::as_fd), PollFlags::IN),
             (Source::Interrupt, Some(self.interrupts.event()), PollFlags::IN),
-            (Source::Input, input.map(AsFd::as_fd), PollFlags::IN),
-            (Source::Sink, sink.map(AsFd::as_fd), PollFlags::OUT),
+            (Source::Input, self.keyboard.input(), PollFlags::IN),
+            (Source::Sink, self.keyboard.sink(), PollFlags::OUT),
             (Source::Exit, Some(self.process.exit_event()), PollFlags::IN),
         ];
         sources.into_iter().filter_map(|(source, fd, flags)| Some((source, fd?, flags))).collect()
@@ -169,15 +181,54 @@ impl<'a> Session<'a> {
             Source::Console => self.show(watch),
             Source::Errors => or_end(watch.qemu(&host("read QEMU's messages", read(&mut self.outputs.errors))?)),
             Source::Report => {
+                self.stop.on_answer();
                 watch.report(self.started.elapsed(), &host("read init's report", read(&mut self.outputs.report))?);
                 Continue(())
             }
+            Source::Monitor => {
+                if let Some(why) = watch.monitor(&host("read QEMU's events", read(&mut self.outputs.monitor))?) {
+                    self.screen.say(&format!("the machine restarts: {why}"));
+                }
+                Continue(())
+            }
             Source::Interrupt => {
-                Break(Ending::Interrupted { signal: host("read a signal", self.interrupts.signal())? })
+                let signal = host("read a signal", self.interrupts.signal())?;
+                let action = self.stop.on_signal(self.started.elapsed(), signal);
+                self.act(action)
             }
             Source::Input => host("read the input", self.keyboard.listen()),
             Source::Sink => host("write to the machine's console", self.keyboard.type_on()),
             Source::Exit => Break(self.finish(watch)),
+        }
+    }
+
+    /// Does what the stop asks for. A machine that is gone hears nothing, and its end is seen elsewhere.
+    fn act(&mut self, action: Action) -> ControlFlow<Ending> {
+        let send = |line: &mut Option<UnixStream>, text: &str| {
+            line.as_mut().is_some_and(|line| line.write_all(text.as_bytes()).is_ok())
+        };
+        match action {
+            Action::Ask => {
+                self.screen.say("stopping the machine; Ctrl-C again kills it");
+                send(&mut self.outputs.report, stop::REQUEST);
+            }
+            Action::Insist => {
+                send(&mut self.outputs.report, stop::REQUEST);
+                send(&mut self.outputs.monitor, monitor::POWER_BUTTON);
+            }
+            Action::Kill { too_slow } => {
+                let signal = self.stop.signal().unwrap_or_default();
+                return Break(Ending::Interrupted { signal, then: None, too_slow });
+            }
+        }
+        Continue(())
+    }
+
+    /// An ending that was asked for.
+    fn stopped(&self, ending: Ending) -> Ending {
+        match (self.stop.signal(), ending) {
+            (None, ending) | (_, ending @ (Ending::Interrupted { .. } | Ending::HostFailed { .. })) => ending,
+            (Some(signal), ending) => Ending::Interrupted { signal, then: Some(Box::new(ending)), too_slow: false },
         }
     }
 
@@ -204,7 +255,7 @@ impl<'a> Session<'a> {
     fn drain(&mut self, watch: &mut Watch) -> ControlFlow<Ending> {
         loop {
             let ready = host("wait for QEMU", self.ready(Some(Duration::ZERO)))?;
-            let outputs = [Source::Console, Source::Errors, Source::Report];
+            let outputs = [Source::Console, Source::Errors, Source::Report, Source::Monitor];
             let ready: Vec<Source> = ready.into_iter().filter(|source| outputs.contains(source)).collect();
             if ready.is_empty() {
                 return Continue(());
@@ -214,45 +265,19 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Keyboard<'_> {
-    /// Takes what was typed. An input that cannot be read is at its end.
-    fn listen(&mut self) -> io::Result<()> {
-        let Some(input) = self.input else {
-            return Ok(());
-        };
-        let mut bytes = [0; PIECE_BYTES];
-        match rustix::io::read(input, &mut bytes) {
-            Ok(0) => self.input = None,
-            Ok(n_bytes) => self.pending.extend(&bytes[..n_bytes]),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.input = None,
-        }
-        Ok(())
-    }
-
-    /// Hands it to QEMU, which may have gone.
-    fn type_on(&mut self) -> io::Result<()> {
-        let Some(sink) = &mut self.sink else {
-            return Ok(());
-        };
-        match sink.write(&self.pending) {
-            Ok(n_bytes) => drop(self.pending.drain(..n_bytes)),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.sink = None,
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-}
-
 fn start_qemu(machine: &Machine) -> ControlFlow<Ending, (Process, Outputs, Option<ChildStdin>)> {
-    let (report, port) = host("open a pipe", io::pipe())?;
-    let argv = machine.argv(ReportPort::Descriptor(port.as_raw_fd()));
-    let mut process = match Process::spawn(&argv, Some(port.into())) {
+    let (report, report_end) = host("open a socket", UnixStream::pair())?;
+    let (mut monitor, monitor_end) = host("open a socket", UnixStream::pair())?;
+    let argv = machine.argv(Wires::Sockets { report: report_end.as_raw_fd(), monitor: monitor_end.as_raw_fd() });
+    let mut process = match Process::spawn(&argv, vec![report_end.into(), monitor_end.into()]) {
         Ok(process) => process,
         Err(error) => return Break(not_started(&machine.qemu, &error)),
     };
+    // A QEMU that is gone already tells why on its way out.
+    monitor.write_all(monitor::START.as_bytes()).ok();
     let (sink, console, errors) = process.take_streams();
-    Continue((process, Outputs { console, errors, report: Some(report) }, sink))
+    let outputs = Outputs { console, errors, report: Some(report), monitor: Some(monitor) };
+    Continue((process, outputs, sink))
 }
 
 fn not_started(qemu: &str, error: &io::Error) -> Ending {
@@ -264,8 +289,9 @@ fn not_started(qemu: &str, error: &io::Error) -> Ending {
 /// Reads what is there; at the end of the stream, closes it.
 fn read(stream: &mut Option<impl Read>) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; PIECE_BYTES];
-    let n_bytes = match stream {
-        Some(open) => open.read(&mut bytes)?,
+    let n_bytes = match stream.as_mut().map(|open| open.read(&mut bytes)) {
+        Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+        Some(result) => result?,
         None => 0,
     };
     if n_bytes == 0 {

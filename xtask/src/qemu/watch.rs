@@ -3,40 +3,37 @@
 
 use super::Mode;
 use super::ending::Ending;
+use super::host_words;
 use super::kernel_lines::is_halt;
+use super::monitor::Event;
 use super::panic::{Sign, Suspicion};
 use super::process::QemuExit;
 use super::transcript::{Finder, Lines, Tail, last};
+use pid1_init::{Ending as ProgramEnding, Report};
 use std::time::Duration;
 
 /// How long a machine may take to stop after its init reported, or after a panic fell silent.
 /// Both take milliseconds; the rest of the console's output has to come through.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How many lines of the console and of QEMU are kept for the outcome.
+/// How many lines of the console, of QEMU and of init's sentences are kept for the outcome.
 const N_LINES: usize = 20;
 
-/// What init reports on the second serial port when the program has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Report {
-    Exit(u8),
-    Signal(u8),
-}
+/// The signal that the kernel sends to end a program for its memory.
+const SIGKILL: u8 = 9;
 
-impl Report {
-    /// Reads `exit 3` or `signal 11`; other lines are not for us.
-    fn from_line(line: &str) -> Option<Self> {
-        match line.trim().split_once(' ')? {
-            ("exit", status) => Some(Self::Exit(status.parse().ok()?)),
-            ("signal", signal) => signal.parse().ok().filter(|number| (1..=64).contains(number)).map(Self::Signal),
-            _ => None,
-        }
-    }
+/// What restarted the machine, as QEMU saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reset {
+    ByItself,
+    ByWatchdog,
 }
 
 /// Watches one run.
 pub struct Watch {
     mode: Mode,
+    /// Whether a reset of the machine is a restart and no end.
+    restarts: bool,
     until: Option<(String, Finder)>,
     deadline: Option<Duration>,
     console: Tail,
@@ -45,8 +42,15 @@ pub struct Watch {
     qemu_lines: Lines,
     report_lines: Lines,
     first_line: Option<Duration>,
+    monitor_lines: Lines,
     /// The program's end, and by when the machine has to stop.
-    report: Option<(Report, Duration)>,
+    report: Option<(ProgramEnding, Duration)>,
+    /// Why init restarts the machine, and by when it has to.
+    reset_why: Option<(String, Duration)>,
+    /// Init's sentences for people.
+    said: Vec<String>,
+    /// What restarted the machine.
+    reset: Option<Reset>,
     /// What looks like a panic, and when it has been silent for long enough to be one.
     suspicion: Option<(Suspicion, Duration)>,
     /// When a machine that said it halted has been silent for long enough.
@@ -58,6 +62,7 @@ impl Watch {
     pub fn new(mode: Mode, until: Option<&str>, deadline: Option<Duration>) -> Self {
         Self {
             mode,
+            restarts: false,
             until: until.map(|text| (text.to_owned(), Finder::new(text))),
             deadline,
             console: Tail::new(),
@@ -65,11 +70,21 @@ impl Watch {
             qemu: Tail::new(),
             qemu_lines: Lines::new(),
             report_lines: Lines::new(),
+            monitor_lines: Lines::new(),
             first_line: None,
             report: None,
+            reset_why: None,
+            said: Vec::new(),
+            reset: None,
             suspicion: None,
             halt: None,
         }
+    }
+
+    /// Watches a machine that may restart: a reset is no end.
+    pub fn with_restarts(mut self, restarts: bool) -> Self {
+        self.restarts = restarts;
+        self
     }
 
     /// Bytes came over the console.
@@ -106,10 +121,42 @@ impl Watch {
     /// Bytes came over the report port. The machine may go on for a moment: its console has to run dry.
     pub fn report(&mut self, now: Duration, bytes: &[u8]) {
         for line in self.report_lines.push(bytes) {
-            if let Some(report) = Report::from_line(&line) {
-                self.report.get_or_insert((report, now + GRACE));
+            match Report::from_line(&line) {
+                Some(Report::Said(text)) => self.said.push(text),
+                Some(Report::Reset(why)) => drop(self.reset_why.get_or_insert((why, now + GRACE))),
+                Some(Report::Ended(ending)) => drop(self.report.get_or_insert((ending, now + GRACE))),
+                None => {}
             }
         }
+        self.said.drain(..self.said.len().saturating_sub(N_LINES));
+    }
+
+    /// Bytes came from QEMU's monitor. Tells whether the machine restarts, and why.
+    pub fn monitor(&mut self, bytes: &[u8]) -> Option<String> {
+        let mut restart = None;
+        for line in self.monitor_lines.push(bytes) {
+            match Event::from_line(&line) {
+                Some(Event::Watchdog) => self.reset = Some(Reset::ByWatchdog),
+                Some(Event::Reset) => {
+                    self.reset.get_or_insert(Reset::ByItself);
+                    match &mut self.report {
+                        // The program has ended for good: that the power stays on changes nothing.
+                        Some((_, due)) if self.reset_why.is_none() => *due = Duration::ZERO,
+                        _ => restart = self.restarts.then(|| self.restarted()),
+                    }
+                }
+                Some(Event::PowerOff) | None => {}
+            }
+        }
+        restart
+    }
+
+    /// The machine starts anew, and what it said before is no news of how it will end.
+    fn restarted(&mut self) -> String {
+        let panic = self.panicked();
+        let why = self.settled(QemuExit::Status(0)).reset_words(panic.as_ref());
+        (self.report, self.reset_why, self.reset, self.suspicion, self.halt) = (None, None, None, None, None);
+        why
     }
 
     /// QEMU itself printed something. After a failure of KVM it waits for ever, stopped.
@@ -148,36 +195,51 @@ impl Watch {
 
     /// When a machine that has come to its end but goes on has done so for long enough.
     fn settled_at(&self) -> Option<Duration> {
-        let report = self.report.map(|(_, due)| due);
+        // A machine that restarts is not at its end.
+        let report = self.report.filter(|_| !self.will_restart()).map(|(_, due)| due);
+        let reset = self.reset_why.as_ref().filter(|_| !self.restarts).map(|(_, due)| *due);
         let panic = self.suspicion.as_ref().map(|(_, due)| *due);
-        [report, panic, self.halt].into_iter().flatten().min()
+        [report, reset, panic, self.halt].into_iter().flatten().min()
     }
 
     /// The ending of a machine that does nothing more. The report tells most, then the kernel.
     fn settled(&self, exit: QemuExit) -> Ending {
-        match self.report {
-            Some((report, _)) => self.reported(report),
-            None => self.panicked().unwrap_or_else(|| self.stopped(exit)),
+        match (&self.reset_why, self.report) {
+            (Some(_), _) => self.was_reset(Reset::ByItself),
+            (None, Some((ending, _))) => self.reported(ending),
+            (None, None) => self.panicked().unwrap_or_else(|| self.stopped(exit)),
         }
+    }
+
+    fn will_restart(&self) -> bool {
+        self.restarts && self.reset_why.is_some()
+    }
+
+    fn was_reset(&self, reset: Reset) -> Ending {
+        let why = self.reset_why.as_ref().map(|(why, _)| why.clone());
+        Ending::Reset { watchdog: reset == Reset::ByWatchdog, why, silent: self.console.is_empty() }
     }
 
     fn stopped(&self, exit: QemuExit) -> Ending {
         let silent = self.console.is_empty();
         match exit {
+            QemuExit::Status(0) if self.reset.is_some() => self.was_reset(self.reset.unwrap_or(Reset::ByItself)),
             QemuExit::Signal(signal) => {
                 host_failed(format!("QEMU was killed by {}", super::panic::signal_text(signal)))
             }
             QemuExit::Status(0) if silent || self.mode == Mode::Supervised => Ending::StoppedWithoutReport { silent },
             QemuExit::Status(0) => self.unless_awaited(Ending::Stopped),
-            QemuExit::Status(status) => host_failed(format!("QEMU exited with status {status}")),
+            QemuExit::Status(status) => host_words::explain(&self.qemu_lines())
+                .unwrap_or_else(|| host_failed(format!("QEMU exited with status {status}"))),
         }
     }
 
-    fn reported(&self, report: Report) -> Ending {
-        match report {
-            Report::Exit(0) => self.unless_awaited(Ending::Exited { status: 0 }),
-            Report::Exit(status) => Ending::Exited { status },
-            Report::Signal(signal) => Ending::Killed { signal },
+    fn reported(&self, ending: ProgramEnding) -> Ending {
+        match ending {
+            ProgramEnding::Exited(0) => self.unless_awaited(Ending::Exited { status: 0 }),
+            ProgramEnding::Exited(status) => Ending::Exited { status },
+            ProgramEnding::Killed(signal) => Ending::Killed { signal, memory: false },
+            ProgramEnding::OutOfMemory => Ending::Killed { signal: SIGKILL, memory: true },
         }
     }
 
@@ -207,6 +269,11 @@ impl Watch {
             Suspicion::cut(&mut lines);
         }
         last(lines, N_LINES)
+    }
+
+    /// What init said, in sentences for people; the last ones.
+    pub fn said(&self) -> Vec<String> {
+        self.said.clone()
     }
 
     /// The last lines that QEMU itself printed.

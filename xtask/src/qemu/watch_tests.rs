@@ -8,11 +8,12 @@ enum Event {
     Console(f64, &'static str),
     Report(f64, &'static str),
     Qemu(&'static str),
+    Monitor(&'static str),
     Tick(f64),
     End(QemuExit),
 }
 
-use Event::{Console, End, Qemu, Report as Port, Tick};
+use Event::{Console, End, Monitor, Qemu, Report as Port, Tick};
 
 const DONE: Event = End(QemuExit::Status(0));
 const PANIC: &str = "[    0.5] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\r\n";
@@ -24,6 +25,10 @@ fn run(mode: Mode, until: Option<&str>, events: &[Event]) -> Option<Ending> {
         Console(now, text) => watch.console(time(*now), text.as_bytes()),
         Port(now, text) => {
             watch.report(time(*now), text.as_bytes());
+            None
+        }
+        Monitor(text) => {
+            watch.monitor(text.as_bytes());
             None
         }
         Qemu(text) => watch.qemu(text.as_bytes()),
@@ -58,6 +63,60 @@ fn the_report_gives_the_status() {
     check_supervised(&[Console(1.0, "hi\n"), Port(1.1, "exit 3\r\n"), DONE], "exited 3");
     check_supervised(&[Port(1.0, "sig"), Port(1.0, "nal 11\n"), DONE], "killed 139");
     check_supervised(&[Port(1.0, "exit 0\n"), Port(1.1, "exit 7\n"), DONE], "exited 0");
+}
+
+const RESET: &str = r#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}
+"#;
+const RESTART: &str = r#"{"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}
+"#;
+const WATCHDOG: &str = r#"{"event": "WATCHDOG", "data": {"action": "reset"}}
+"#;
+
+#[test]
+fn a_program_that_was_killed_for_its_memory_is_told_apart() {
+    let memory = run(Mode::Supervised, None, &[Port(1.0, "signal 9 memory\n"), DONE]);
+    assert_eq!(memory, Some(Ending::Killed { signal: 9, memory: true }));
+    let signal = run(Mode::Supervised, None, &[Port(1.0, "signal 9\n"), DONE]);
+    assert_eq!(signal, Some(Ending::Killed { signal: 9, memory: false }));
+}
+
+#[test]
+fn a_reset_is_no_good_end() {
+    let reset =
+        |watchdog, why: Option<&str>, silent| Some(Ending::Reset { watchdog, why: why.map(str::to_owned), silent });
+    let hi = || Console(1.0, "hi\n");
+    assert_eq!(run(Mode::Direct, None, &[Monitor(RESET), DONE]), reset(false, None, true));
+    assert_eq!(run(Mode::Direct, None, &[hi(), Monitor(RESET), DONE]), reset(false, None, false));
+    assert_eq!(run(Mode::Supervised, None, &[hi(), Monitor(WATCHDOG), Monitor(RESET), DONE]), reset(true, None, false));
+    let why = [hi(), Port(1.0, "said it crashed\nreset it crashed\nexit 3\n"), Monitor(RESET), DONE];
+    assert_eq!(run(Mode::Supervised, None, &why), reset(false, Some("it crashed"), false));
+    check_supervised(&[Console(1.0, PANIC), Monitor(RESET), DONE], "panicked 123");
+    check_supervised(&[Port(1.0, "exit 3\n"), Monitor(RESET), DONE], "exited 3");
+    check_supervised(&[Port(1.0, "reset it crashed\n"), Tick(3.0)], "reset 1");
+}
+
+#[test]
+fn a_machine_that_may_restart_goes_on() {
+    let mut watch = Watch::new(Mode::Supervised, None, None).with_restarts(true);
+    let time = Duration::from_secs;
+    watch.console(time(1), PANIC.as_bytes());
+    let why = watch.monitor(RESTART.as_bytes()).expect("it restarts");
+    assert!(why.starts_with("kernel panic: "), "{why}");
+    watch.report(time(2), b"reset it crashed 10 times\nexit 3\n");
+    assert_eq!(watch.tick(time(9)), None);
+    assert_eq!(watch.monitor(RESTART.as_bytes()).as_deref(), Some("it crashed 10 times"));
+    watch.monitor(WATCHDOG.as_bytes());
+    assert_eq!(watch.monitor(RESTART.as_bytes()).as_deref(), Some("its watchdog was not fed"));
+    watch.report(time(3), b"exit 4\n");
+    assert_eq!(watch.monitor(RESTART.as_bytes()), None);
+    assert_eq!(watch.tick(time(3)), Some(Ending::Exited { status: 4 }));
+}
+
+#[test]
+fn what_init_said_is_kept() {
+    let mut watch = Watch::new(Mode::Supervised, None, None);
+    watch.report(Duration::ZERO, b"said the program exited with status 3 after 1.2 s\nexit 3\n");
+    assert_eq!(watch.said(), ["the program exited with status 3 after 1.2 s"]);
 }
 
 #[test]

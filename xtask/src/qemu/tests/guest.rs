@@ -1,6 +1,7 @@
 //! Guests made of a few bytes of 32-bit machine code, put together by hand.
 
 use crate::qemu::accel::{Accelerator, multiboot};
+use crate::qemu::devices::Devices;
 use crate::qemu::{Machine, Mode, QEMU, Run};
 use std::io::Write;
 use std::time::Duration;
@@ -12,6 +13,9 @@ pub const PANIC_TEXT: &str = "[    0.5] Kernel panic - not syncing: Attempted to
 /// The console's serial port and the report's (COM1, COM2).
 const CONSOLE: u16 = 0x3f8;
 const REPORT: u16 = 0x2f8;
+
+/// Time enough for a guest that does nothing else.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The line status register of a serial port, counted from its first; bit 0: a byte came, bit 5: room for one.
 const LINE_STATUS: u16 = 5;
@@ -56,6 +60,17 @@ impl Guest {
         self
     }
 
+    /// Waits until so many bytes came over the report port.
+    pub fn hear(mut self, n_bytes: usize) -> Self {
+        for _ in 0..n_bytes {
+            self.await_status(REPORT, BYTE_CAME);
+            self.select(REPORT);
+            // in al, dx
+            self.code.push(0xec);
+        }
+        self
+    }
+
     /// Does what another guest does, so many times.
     pub fn repeat(mut self, n_times: u32, body: Self) -> Self {
         // mov ecx, n_times; body; dec ecx; jnz body
@@ -68,10 +83,62 @@ impl Guest {
         self
     }
 
-    /// Resets the machine by its keyboard controller (mov al, 0xfe; out 0x64, al), which ends QEMU.
+    /// Switches the power off: S5 into the PM1a control register, where QEMU's firmware puts it
+    /// (mov dx, 0x604; mov ax, 0x2000; out dx, ax).
     pub fn stop(mut self) -> Self {
+        self.select(0x604);
+        self.code.extend([0x66, 0xb8, 0x00, 0x20, 0x66, 0xef]);
+        self.stay()
+    }
+
+    /// Resets the machine by its keyboard controller (mov al, 0xfe; out 0x64, al).
+    pub fn reset(mut self) -> Self {
         self.code.extend([0xb0, 0xfe, 0xe6, 0x64]);
         self.stay()
+    }
+
+    /// Starts the watchdog (Intel 6300ESB, the first PCI device), with 10 ms for each of its two timers.
+    pub fn start_watchdog(mut self) -> Self {
+        const BASE: u32 = 0xfe00_0000;
+        // The base address, and that the device answers there.
+        self.configure(0x10, BASE);
+        self.configure(0x04, 2);
+        for timer in [BASE, BASE + 4] {
+            // Two words unlock one write.
+            for word in [0x80, 0x86] {
+                // mov word [reload], word
+                self.code.extend([0x66, 0xc7, 0x05]);
+                self.code.extend((BASE + 0x0c).to_le_bytes());
+                self.code.extend([word, 0]);
+            }
+            // mov dword [timer], 10
+            self.code.extend([0xc7, 0x05]);
+            self.code.extend(timer.to_le_bytes());
+            self.code.extend(10_u32.to_le_bytes());
+        }
+        // The lock register takes a byte: enable.
+        self.select_configuration(0x68);
+        self.code.extend([0xb0, 0x02, 0xee]);
+        self
+    }
+
+    /// Writes a word of the first PCI device's configuration (mov eax, value; out dx, eax).
+    fn configure(&mut self, register: u8, value: u32) {
+        self.select_configuration(register);
+        self.code.push(0xb8);
+        self.code.extend(value.to_le_bytes());
+        self.code.push(0xef);
+    }
+
+    /// mov dx, 0xcf8; mov eax, address; out dx, eax; mov dx, 0xcfc
+    fn select_configuration(&mut self, register: u8) {
+        const FIRST_DEVICE: u32 = 2;
+        let address = 1 << 31 | FIRST_DEVICE << 11 | u32::from(register);
+        self.select(0xcf8);
+        self.code.push(0xb8);
+        self.code.extend(address.to_le_bytes());
+        self.code.push(0xef);
+        self.select(0xcfc);
     }
 
     /// Sleeps for ever (hlt; jmp back to it).
@@ -89,10 +156,13 @@ impl Guest {
             initramfs: None,
             command_line: "a 'b' \"c d\"".to_owned(),
             memory_mib: 16,
+            n_processors: 1,
             accelerator: Accelerator::Tcg,
+            devices: Devices::default(),
+            restarts: false,
             extra: Vec::new(),
         };
-        Run { machine, mode: Mode::Supervised, until: None, deadline: Some(deadline) }
+        Run { machine, mode: Mode::Supervised, until: None, deadline: Some(deadline), stop_timeout: STOP_TIMEOUT }
     }
 
     fn write(&mut self, port: u16, byte: u8) {
