@@ -1,6 +1,7 @@
 //! How a run ended: its exit status, its words for people, its data for programs. Pure.
 
 use super::accel::Accelerator;
+use super::diagnose::Diagnosis;
 use super::panic::{MORE_MEMORY, Panic, signal_text};
 use serde::Serialize;
 
@@ -141,6 +142,21 @@ impl Ending {
         }
     }
 
+    /// Whether the program's own lines may tell why it came to this.
+    pub fn wants_diagnosis(&self) -> bool {
+        match self {
+            Self::Found { .. } | Self::Stopped | Self::Exited { status: 0 } | Self::HostFailed { .. } => false,
+            Self::Interrupted { .. } => false,
+            Self::Reset { watchdog, .. } => !watchdog,
+            Self::Exited { .. }
+            | Self::Killed { .. }
+            | Self::StoppedWithoutReport { .. }
+            | Self::NotFound { .. }
+            | Self::Panicked { .. }
+            | Self::Deadline { .. } => true,
+        }
+    }
+
     /// Whether init's last sentence tells the same with more detail.
     fn is_said_by_init(&self) -> bool {
         matches!(self, Self::Exited { .. } | Self::Killed { .. } | Self::Reset { watchdog: false, why: Some(_), .. })
@@ -203,6 +219,8 @@ pub struct Outcome {
     pub qemu_lines: Vec<String>,
     /// What init said, in sentences for people; the last ones.
     pub said: Vec<String>,
+    /// What the console tells of the cause, if the program failed and it does.
+    pub diagnosis: Option<Diagnosis>,
 }
 
 impl Outcome {
@@ -213,7 +231,11 @@ impl Outcome {
         if let Some(said) = self.said.last().filter(|_| self.ending.is_said_by_init()) {
             text.clone_from(said);
         }
-        if let Some(hint) = self.ending.hint() {
+        if let Some(Diagnosis { explanation, line, .. }) = &self.diagnosis {
+            text.push_str(&format!("\n{explanation}: `{line}`"));
+        }
+        let hint = self.diagnosis.as_ref().map(|diagnosis| diagnosis.hint.as_str());
+        if let Some(hint) = hint.or_else(|| self.ending.hint()) {
             text.push_str(&format!("\nhint: {hint}"));
         }
         if matches!(self.ending, Ending::HostFailed { .. }) {
@@ -251,6 +273,7 @@ mod tests {
             last_lines: vec!["one".to_owned(), "two".to_owned()],
             qemu_lines: vec!["qemu: no".to_owned()],
             said: Vec::new(),
+            diagnosis: None,
         }
     }
 
@@ -294,6 +317,16 @@ mod tests {
         assert_eq!(text(Ending::Exited { status: 0 }), None);
         let panic = Panic { message: "m".to_owned(), explanation: "why".to_owned(), hint: None };
         assert!(text(Ending::Panicked { panic }).is_some_and(|text| text.starts_with("kernel panic: why\n")));
+    }
+
+    #[test]
+    fn the_cause_comes_before_the_hint_and_its_hint_is_the_better_one() {
+        let diagnosis =
+            Diagnosis { explanation: "no EPOLL".to_owned(), hint: "add it".to_owned(), line: "38".to_owned() };
+        let panic = Panic { message: "m".to_owned(), explanation: "why".to_owned(), hint: Some("do".to_owned()) };
+        let outcome = Outcome { diagnosis: Some(diagnosis), ..outcome(Ending::Panicked { panic }) };
+        let text = outcome.text().expect("a panic is told");
+        assert!(text.starts_with("kernel panic: why\nno EPOLL: `38`\nhint: add it\nlast lines"), "{text}");
     }
 
     #[test]
@@ -341,7 +374,7 @@ mod tests {
     #[test]
     fn the_data_has_a_stable_shape() {
         let json = serde_json::to_string(&outcome(Ending::Exited { status: 3 })).expect("it is plain data");
-        let expect = r#"{"ending":{"how":"exited","status":3},"exit_status":3,"seconds":1.5,"first_line_seconds":null,"accelerator":"tcg","command":["qemu"],"last_lines":["one","two"],"qemu_lines":["qemu: no"],"said":[]}"#;
+        let expect = r#"{"ending":{"how":"exited","status":3},"exit_status":3,"seconds":1.5,"first_line_seconds":null,"accelerator":"tcg","command":["qemu"],"last_lines":["one","two"],"qemu_lines":["qemu: no"],"said":[],"diagnosis":null}"#;
         assert_eq!(json, expect);
         let json = serde_json::to_string(&Ending::StoppedWithoutReport { silent: true }).expect("it is plain data");
         assert_eq!(json, r#"{"how":"stopped_without_report","silent":true}"#);

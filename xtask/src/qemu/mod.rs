@@ -11,7 +11,7 @@
 //! - `stop`: how a machine is asked to end, and when it is made to; `monitor`: what QEMU tells of it
 //! - `watch`: bytes and times → how it ended; with `transcript` (what
 //!   came), `kernel_lines` (what the kernel says) and [`mod@panic`] (what a panic means)
-//! - `host_words`: why QEMU did not start, in our words
+//! - [`diagnose`]: why the program failed, read from what it printed; `host_words`: why QEMU did not start, in our words
 //! - [`ending`]: the exit status, the words and the data of an [`Outcome`]
 //! - `process`, `terminal`, `keyboard`, `interrupt`: what must be put back: no QEMU stays, the terminal
 //!   gets its settings, Ctrl-C works
@@ -22,6 +22,7 @@
 pub mod accel;
 pub mod cmdline;
 pub mod devices;
+pub mod diagnose;
 pub mod ending;
 pub mod forward;
 mod holder;
@@ -45,6 +46,7 @@ mod watch;
 pub use accel::{Accelerator, Choice, KvmError, Selected, select};
 pub use cmdline::{PANIC_WORD, REPORT_WORD, command_line};
 pub use devices::{Addresses, Devices, Network};
+pub use diagnose::Diagnosis;
 pub use ending::{Ending, Outcome};
 pub use forward::Forward;
 pub use kernel_options::KernelOptions;

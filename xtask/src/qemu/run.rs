@@ -2,8 +2,10 @@
 //! mean is `watch`'s to say.
 
 use super::Mode;
+use super::diagnose::diagnose;
 use super::ending::{Ending, Outcome};
 use super::interrupt::{Interrupts, Patience};
+use super::kernel_options::KernelOptions;
 use super::keyboard::Keyboard;
 use super::machine::{Machine, Wires};
 use super::monitor;
@@ -37,6 +39,8 @@ pub struct Run {
     pub deadline: Option<Duration>,
     /// How long the program has to end when it is asked to.
     pub stop_timeout: Duration,
+    /// What the machine's kernel can do, if that is known.
+    pub options: Option<KernelOptions>,
 }
 
 /// Where a run is shown: the console is written to it.
@@ -61,6 +65,7 @@ pub fn boot(run: &Run, input: Option<BorrowedFd<'_>>, screen: &mut dyn Screen) -
         Break(ending) => ending,
     };
     let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
+    let diagnosis = ending.wants_diagnosis().then(|| diagnose(&watch.lines(&ending), run.options.as_ref())).flatten();
     Outcome {
         exit_status: ending.exit_status(),
         last_lines: watch.last_lines(&ending),
@@ -71,6 +76,7 @@ pub fn boot(run: &Run, input: Option<BorrowedFd<'_>>, screen: &mut dyn Screen) -
         command: run.machine.argv(Wires::None),
         qemu_lines: watch.qemu_lines(),
         said: watch.said(),
+        diagnosis,
     }
 }
 

@@ -151,6 +151,15 @@ fn inits_own_sentence_is_told_first() {
 }
 
 #[test]
+fn a_failing_programs_line_is_explained() {
+    let guest = Guest::new().say("socket: Function not implemented\r\n").report("exit 1\n").stop();
+    let (outcome, _) = boot_guest(&guest, |_| {});
+    let text = outcome.text().expect("it is told");
+    let expect = "the program exited with status 1\nthe kernel has no CONFIG_NET: `socket: Function not implemented`\nhint: add `[network]`";
+    assert!(text.starts_with(expect), "{text}");
+}
+
+#[test]
 fn a_port_that_was_taken_since_is_told_in_our_words() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();

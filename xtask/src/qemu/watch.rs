@@ -264,11 +264,16 @@ impl Watch {
 
     /// The console's last lines that tell about this ending.
     pub fn last_lines(&self, ending: &Ending) -> Vec<String> {
+        last(self.lines(ending), N_LINES)
+    }
+
+    /// The console's lines, as far as they were kept and tell about this ending.
+    pub fn lines(&self, ending: &Ending) -> Vec<String> {
         let mut lines = self.console.lines();
         if matches!(ending, Ending::Panicked { .. }) {
             Suspicion::cut(&mut lines);
         }
-        last(lines, N_LINES)
+        lines
     }
 
     /// What init said, in sentences for people; the last ones.

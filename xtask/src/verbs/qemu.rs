@@ -35,7 +35,8 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
         }
     };
     let finished = image::build(session, &planned, None)?;
-    let devices = prepare::devices(image, args, &finished.folder.join(CONFIG))?;
+    let options = prepare::kernel_options(&finished.folder.join(CONFIG))?;
+    let devices = prepare::devices(image, args, &options)?;
     tell_ports(session, args, &devices);
     let machine = machine(session, args, &finished, command_line, devices, selected);
     if args.dry_run {
@@ -46,8 +47,14 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
         Mode::Supervised => qemu::Mode::Supervised,
         Mode::Direct => qemu::Mode::Direct,
     };
-    let stop_timeout = image.supervise.stop_timeout;
-    let run = Run { machine, mode, until: args.until.clone(), deadline: args.deadline, stop_timeout };
+    let run = Run {
+        machine,
+        mode,
+        until: args.until.clone(),
+        deadline: args.deadline,
+        stop_timeout: image.supervise.stop_timeout,
+        options: Some(options),
+    };
     boot(session, &run, args)
 }
 

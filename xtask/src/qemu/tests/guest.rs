@@ -162,7 +162,14 @@ impl Guest {
             restarts: false,
             extra: Vec::new(),
         };
-        Run { machine, mode: Mode::Supervised, until: None, deadline: Some(deadline), stop_timeout: STOP_TIMEOUT }
+        Run {
+            machine,
+            mode: Mode::Supervised,
+            until: None,
+            deadline: Some(deadline),
+            stop_timeout: STOP_TIMEOUT,
+            options: None,
+        }
     }
 
     fn write(&mut self, port: u16, byte: u8) {

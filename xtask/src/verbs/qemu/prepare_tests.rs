@@ -88,18 +88,11 @@ fn a_transcript_overwrites_no_disk() {
     check_refused(Mode::Supervised, &["--console", "/no/such/log.txt"], &["there is no folder `/no/such`"]);
 }
 
-fn config(text: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(file.path(), text).expect("the disk has room");
-    file
-}
-
 #[test]
 fn the_kernel_decides_which_devices_there_are() {
     let devices = |config_text: &str, fragments: &[&str], words: &[&str]| {
-        let file = config(config_text);
-        let path = Utf8Path::from_path(file.path()).expect("a path in UTF-8");
-        devices(&image(Mode::Supervised, fragments), &args(words), path).map_err(|error| error.to_string())
+        let options = KernelOptions::parse(config_text);
+        devices(&image(Mode::Supervised, fragments), &args(words), &options).map_err(|error| error.to_string())
     };
     assert_eq!(devices("", &[], &[]), Ok(Devices::default()));
     let all = "CONFIG_VIRTIO_NET=y\nCONFIG_HW_RANDOM_VIRTIO=y\nCONFIG_I6300ESB_WDT=y\n";
