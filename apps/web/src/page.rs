@@ -107,7 +107,7 @@ fn memory(memory: &Memory) -> String {
     }
     html += "</div>\n";
     let row = |name: &str, bytes: Option<u64>| {
-        let percent = share(bytes).map(|share| format!("{share:.0} %"));
+        let percent = share(bytes).map(|share| format!("{share:.1} %"));
         vec![name.to_owned(), known(bytes.map(size)), known(percent)]
     };
     let mut rows: Vec<_> = parts.iter().map(|(name, bytes)| row(name, *bytes)).collect();
@@ -132,7 +132,7 @@ fn boot(boot: &Boot) -> String {
         rows.push(vec![name.to_owned(), known(at.map(seconds)), took]);
         before = at.or(before);
     }
-    table("boot", &[("Step", false), ("At", true), ("After the one before", true)], &rows)
+    table("boot", &[("Step", false), ("At", true), ("Took", true)], &rows)
 }
 
 /// A time span of the boot, in milliseconds as long as these mean something.
@@ -166,13 +166,13 @@ fn interface(interface: &Interface) -> String {
 
 fn processes(processes: &[Process], n_kernel_threads: usize) -> String {
     let columns =
-        [("PID", true), ("Parent", true), ("Name", false), ("State", false), ("Threads", true), ("Memory", true)];
+        [("Name", false), ("State", false), ("PID", true), ("Parent", true), ("Threads", true), ("Memory", true)];
     let row = |process: &Process| {
         vec![
-            process.pid.to_string(),
-            known(process.parent),
             process.name.clone(),
             known(process.state.as_ref()),
+            process.pid.to_string(),
+            known(process.parent),
             known(process.threads),
             known(process.resident_bytes.map(size)),
         ]
@@ -204,7 +204,7 @@ mod tests {
         check(&machine, "<dd>0.08 0.02 0.00</dd>");
         check(
             &machine,
-            "<tr><th scope=\"row\">Kernel</th><td class=\"number\">5.7 MiB</td><td class=\"number\">25 %</td></tr>",
+            "<tr><th scope=\"row\">Kernel</th><td class=\"number\">5.7 MiB</td><td class=\"number\">25.0 %</td></tr>",
         );
         check(
             &machine,
@@ -214,7 +214,7 @@ mod tests {
         check(&machine, "<dd>4.0 KiB in 30 packets</dd>");
         check(
             &machine,
-            "<th scope=\"row\" class=\"number\">1</th><td class=\"number\">0</td><td>init</td><td>sleeping</td>",
+            "<th scope=\"row\">init</th><td>sleeping</td><td class=\"number\">1</td><td class=\"number\">0</td>",
         );
     }
 
