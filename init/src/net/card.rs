@@ -153,7 +153,7 @@ impl Card {
             match action {
                 Action::Apply(settings) => self.set(&settings, kernel, names),
                 Action::Remove => self.applied.clear(kernel),
-                Action::Say(level, text) => say(level, &format!("{}: {text}", self.link.name)),
+                Action::Say(level, text) => console::log(level, &format!("{}: {text}", self.link.name)),
                 Action::Broadcast(from, message) => self.send(|dhcp, link| dhcp.broadcast(link.index, from, &message)),
                 Action::Unicast(from, to, message) => {
                     self.send(|dhcp, link| dhcp.unicast(link.index, from, to, &message))
@@ -174,7 +174,8 @@ impl Card {
             && is_new
             && self.is_ready()
         {
-            console::info(&format!("{}: {}/{} as configured", self.link.name, settings.address, settings.prefix));
+            let Settings { address, prefix, .. } = settings;
+            console::log(LogLevel::Info, &format!("{}: {address}/{prefix} as configured", self.link.name));
         }
     }
 
@@ -183,8 +184,13 @@ impl Card {
         if let Way::Dhcp(dhcp) = &mut self.way
             && let Err(error) = how(dhcp, &self.link)
         {
-            let level = if matches!(error, Errno::AFNOSUPPORT) { LogLevel::Warn } else { LogLevel::Debug };
-            say(level, &format!("{}: cannot send to a DHCP server: {error}", self.link.name));
+            let name = &self.link.name;
+            match error {
+                Errno::AFNOSUPPORT => console::warn(&format!(
+                    "{name}: no DHCP without packet sockets, which this kernel was built without (CONFIG_PACKET)"
+                )),
+                error => console::debug(&format!("{name}: cannot send to a DHCP server: {error}")),
+            }
         }
     }
 }
@@ -246,14 +252,6 @@ impl Dhcp {
             self.packets = Some(packet::open(index)?);
         }
         self.packets.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
-    }
-}
-
-fn say(level: LogLevel, text: &str) {
-    match level {
-        LogLevel::Debug => console::debug(text),
-        LogLevel::Info => console::info(text),
-        LogLevel::Warn | LogLevel::Quiet => console::warn(text),
     }
 }
 
