@@ -72,8 +72,8 @@ impl Settings {
                 self.routes.push(route);
             }
         }
-        self.routes.sort_by_key(|route| route.gateway.is_some());
-        let on_wire: Vec<Route> = self.routes.iter().filter(|route| route.gateway.is_none()).copied().collect();
+        let (on_wire, beyond): (Vec<Route>, Vec<Route>) = self.routes.iter().partition(|route| route.gateway.is_none());
+        self.routes = [on_wire.as_slice(), &beyond].concat();
         for route in &mut self.routes {
             let is_reached = |gateway| {
                 self.prefix < 32 && network(gateway, self.prefix) == network(self.address, self.prefix)

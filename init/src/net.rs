@@ -8,7 +8,6 @@ mod apply;
 mod card;
 mod kernel;
 
-use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -25,7 +24,8 @@ pub struct Net {
     kernel: Option<Kernel>,
     config: Network,
     names: Names,
-    links: BTreeMap<u32, Link>,
+    /// By index.
+    links: Vec<Link>,
     card: Option<Card>,
 }
 
@@ -41,7 +41,7 @@ impl Net {
             })
             .ok();
         let names = Names { hostname: hostname.map(str::to_owned), is_fixed };
-        let mut net = Self { kernel, config: config.clone(), names, links: BTreeMap::new(), card: None };
+        let mut net = Self { kernel, config: config.clone(), names, links: Vec::new(), card: None };
         net.handle();
         net
     }
@@ -112,12 +112,16 @@ impl Net {
         {
             card.leave(kernel);
         }
-        self.links.insert(link.index, link);
+        match self.links.iter_mut().find(|known| known.index == link.index) {
+            Some(known) => *known = link,
+            // Linux counts up, and lists them so.
+            None => self.links.push(link),
+        }
         self.choose_card();
     }
 
     fn link_is_gone(&mut self, index: u32) {
-        self.links.remove(&index);
+        self.links.retain(|link| link.index != index);
         if let Some(card) = self.card.take_if(|card| card.link().index == index) {
             card.is_gone();
         }
@@ -129,11 +133,11 @@ impl Net {
         let Some(kernel) = &self.kernel else { return };
         if self.card.is_none() && self.config.mode != NetworkMode::Off {
             let is_wanted = |link: &&Link| self.config.interface.as_ref().is_none_or(|name| *name == link.name);
-            let link = self.links.values().filter(|link| link.mac.is_some()).find(is_wanted);
+            let link = self.links.iter().filter(|link| link.mac.is_some()).find(is_wanted);
             self.card = link.and_then(|link| Card::take(&self.config.mode, link, kernel, &self.names));
         }
         if let Some(card) = &mut self.card
-            && let Some(link) = self.links.get(&card.link().index)
+            && let Some(link) = self.links.iter().find(|link| link.index == card.link().index)
         {
             card.follow(link, kernel, &self.names);
         }

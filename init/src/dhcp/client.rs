@@ -19,6 +19,10 @@ use super::random::Random;
 use crate::cmdline::LogLevel;
 use crate::ipv4::Settings;
 
+mod phase;
+
+use phase::{Ends, Exchange, Held, Offer, Phase};
+
 /// Section 4.1: the first retransmission comes after 4 s, each next one after twice as long, up to 64 s; each time a
 /// second more or less, at random.
 const FIRST_WAIT: Duration = Duration::from_secs(4);
@@ -64,59 +68,6 @@ pub struct Client {
     /// How often in a row a server said no.
     n_refusals: u32,
     actions: Vec<Action>,
-}
-
-/// The lease that the card is set to.
-#[derive(Debug, Clone)]
-struct Held {
-    lease: Lease,
-    ends: Option<Ends>,
-}
-
-/// The times of a lease on the clock.
-#[derive(Debug, Clone, Copy)]
-struct Ends {
-    renew: Time,
-    rebind: Time,
-    expire: Time,
-}
-
-/// RFC 2131's states. Without a lease it is one of the first four.
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    /// The link is down.
-    Down,
-    /// A server said no; better not to start over at once.
-    Pause(Time),
-    Selecting(Exchange),
-    Requesting(Exchange, Offer),
-    /// REBOOTING: the link came back.
-    Verifying(Exchange),
-    Bound,
-    Renewing(Exchange),
-    Rebinding(Exchange),
-}
-
-/// A question under way.
-#[derive(Debug, Clone, Copy)]
-struct Exchange {
-    xid: u32,
-    /// When the client began to try.
-    begun: Time,
-    /// When this was first asked: a lease counts from here.
-    asked: Time,
-    /// What the last DISCOVER said of the time it takes; its REQUEST must say the same.
-    seconds: u16,
-    /// How often it was sent.
-    n_sent: u32,
-    /// When it is sent again, or given up.
-    next: Time,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Offer {
-    address: Ipv4Addr,
-    server: Ipv4Addr,
 }
 
 impl Client {
