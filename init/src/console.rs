@@ -101,11 +101,6 @@ pub fn debug(text: &str) {
     log(LogLevel::Debug, text);
 }
 
-/// For the machine's owner.
-pub fn info(text: &str) {
-    log(LogLevel::Info, text);
-}
-
 /// Something is wrong.
 pub fn warn(text: &str) {
     log(LogLevel::Warn, text);

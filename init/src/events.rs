@@ -11,12 +11,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use rustix::system::RebootCommand;
 
+use crate::buttons::Buttons;
 use crate::net::Net;
 use crate::reap::Found;
 use crate::report::Channel;
 use crate::shutdown::EVERYBODY;
 use crate::terminal::Terminal;
-use crate::{console, reap, service, shutdown, sys, times};
+use crate::volumes::Mounted;
+use crate::watchdog::Watchdog;
+use crate::{buttons, console, oom, reap, seed, service, shutdown, sys, times, volumes, watchdog};
 
 /// What a signal to PID 1 asks for. What `poweroff`, `halt` and `reboot` of busybox send; PWR is the kernel's word for a
 /// failing power supply, and INT its word for Ctrl-Alt-Del.
@@ -43,6 +46,7 @@ enum Source {
     Input,
     Console,
     Net,
+    Buttons,
 }
 
 /// The running machine.
@@ -57,7 +61,12 @@ pub struct Machine {
     host: Option<Channel>,
     terminal: Option<Terminal>,
     net: Net,
+    volumes: Mounted,
+    watchdog: Option<Watchdog>,
+    buttons: Option<Buttons>,
     program: Option<Pid>,
+    /// How many processes the kernel had killed for memory when that was last asked.
+    n_oom_kills: u64,
 }
 
 impl Machine {
@@ -67,10 +76,28 @@ impl Machine {
         if let Err(error) = &signals {
             console::warn(&format!("the machine hears no signals, it was built without signalfd: {error}"));
         }
-        let supervisor = Supervisor::new(&config.program, config.supervise, born.elapsed());
-        let (host, terminal) = (report.and_then(Channel::open), Terminal::open());
+        let host = report.and_then(Channel::open);
+        let terminal = Terminal::open();
+        let mut watchdog = config.watchdog.and_then(watchdog::open);
+        let volumes = volumes::mount_all(&config.volumes);
+        watchdog.iter_mut().for_each(Watchdog::tighten);
         let net = Net::start(&config.network, config.hostname.as_deref(), config.hostname.is_some());
-        Self { config, args, off, born, supervisor, signals: signals.ok(), host, terminal, net, program: None }
+        Self {
+            supervisor: Supervisor::new(&config.program, config.supervise, born.elapsed()),
+            signals: signals.ok(),
+            buttons: None,
+            program: None,
+            n_oom_kills: 0,
+            config,
+            args,
+            off,
+            born,
+            host,
+            terminal,
+            net,
+            volumes,
+            watchdog,
+        }
     }
 
     /// Lives until the machine ends.
@@ -78,10 +105,12 @@ impl Machine {
         if self.config.program.is_empty() {
             self.tell(Event::Impossible("there is no program to start".to_owned()));
         }
+        if let Some(why) = self.volumes.missing().map(str::to_owned) {
+            self.tell(Event::Impossible(why));
+        }
+        self.start_if_ready();
+        self.settle();
         loop {
-            if self.may_start() {
-                self.tell(Event::Ready);
-            }
             let is_done = self.reap();
             let ready = self.wait(if is_done { self.patience() } else { Some(Duration::ZERO) });
             for source in ready {
@@ -90,7 +119,24 @@ impl Machine {
             if self.net.deadline().is_some_and(|due| due <= Instant::now()) {
                 self.net.handle();
             }
+            self.watchdog.iter_mut().for_each(Watchdog::feed);
+            self.start_if_ready();
             self.tell(Event::Tick);
+        }
+    }
+
+    /// What the program need not wait for.
+    fn settle(&mut self) {
+        seed::seed();
+        oom::protect();
+        watchdog::restart_after_panic();
+        buttons::catch_ctrl_alt_del();
+        self.buttons = Some(buttons::open());
+    }
+
+    fn start_if_ready(&mut self) {
+        if self.may_start() {
+            self.tell(Event::Ready);
         }
     }
 
@@ -157,11 +203,14 @@ impl Machine {
 
     fn end(&mut self, end: &End) -> ! {
         self.net.release();
+        self.watchdog.iter_mut().for_each(Watchdog::relax);
+        std::mem::take(&mut self.volumes).unmount();
         if let Some(host) = &self.host {
             host.send(end);
         }
         console::debug("the machine ends");
         rustix::fs::sync();
+        self.watchdog.take().into_iter().for_each(Watchdog::disarm);
         shutdown::end(match (end.goal, self.off) {
             (Goal::PowerOff, Off::PowerOff) => RebootCommand::PowerOff,
             (Goal::PowerOff, Off::Restart) | (Goal::Reboot, _) => RebootCommand::Restart,
@@ -172,6 +221,7 @@ impl Machine {
     fn reap(&mut self) -> bool {
         match reap::turn(self.program) {
             Found::Program(ending) => {
+                let ending = self.with_cause(ending);
                 self.program_ended(ending);
                 false
             }
@@ -182,6 +232,16 @@ impl Machine {
                 true
             }
         }
+    }
+
+    /// The kernel kills by SIGKILL who takes the last memory; nobody else in the machine says so.
+    fn with_cause(&mut self, ending: Ending) -> Ending {
+        if ending != Ending::Killed(9) {
+            return ending;
+        }
+        let n_before = self.n_oom_kills;
+        self.n_oom_kills = oom::kills().unwrap_or(n_before);
+        if self.n_oom_kills > n_before { Ending::OutOfMemory } else { ending }
     }
 
     fn program_ended(&mut self, ending: Ending) {
@@ -197,9 +257,10 @@ impl Machine {
         let now = self.born.elapsed();
         let due = self.supervisor.deadline().map(|due| due.saturating_sub(now));
         let net = self.net.deadline().map(|due| due.saturating_duration_since(Instant::now()));
+        let watchdog = self.watchdog.as_ref().map(|dog| dog.deadline().saturating_duration_since(Instant::now()));
         // Without signals the death of a child wakes nobody.
         let blind = self.signals.is_none().then_some(BLIND_PATIENCE);
-        [due, net, blind].into_iter().flatten().min()
+        [due, net, watchdog, blind].into_iter().flatten().min()
     }
 
     /// What happened within `timeout`.
@@ -230,7 +291,14 @@ impl Machine {
             (Source::Console, terminal.and_then(Terminal::console).filter(|_| is_behind), PollFlags::OUT),
         ];
         let net = self.net.sources().map(|fd| (Source::Net, Some(fd), PollFlags::IN));
-        sources.into_iter().chain(net).filter_map(|(source, fd, flags)| Some((source, fd?, flags))).collect()
+        let buttons =
+            self.buttons.iter().flat_map(Buttons::sources).map(|fd| (Source::Buttons, Some(fd), PollFlags::IN));
+        sources
+            .into_iter()
+            .chain(net)
+            .chain(buttons)
+            .filter_map(|(source, fd, flags)| Some((source, fd?, flags)))
+            .collect()
     }
 
     fn handle(&mut self, source: Source) {
@@ -250,6 +318,11 @@ impl Machine {
             Source::Input => self.terminal.iter_mut().for_each(Terminal::pass_input),
             Source::Console => console::flush(),
             Source::Net => self.net.handle(),
+            Source::Buttons => {
+                if self.buttons.as_mut().is_some_and(Buttons::pressed) {
+                    self.tell(Event::Stop(Goal::PowerOff, "the power button was pressed".to_owned()));
+                }
+            }
         }
     }
 

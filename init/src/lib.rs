@@ -30,9 +30,9 @@ pub mod ending;
 pub mod input;
 pub mod interpreter;
 pub mod ipv4;
-pub mod netlink;
 pub mod memory;
 pub mod mount_table;
+pub mod netlink;
 pub mod superblock;
 pub mod supervise;
 

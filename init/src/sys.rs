@@ -76,6 +76,7 @@ fn become_program(program: &Program<'_>, args: &[*const c_char], env: &[*const c
         let _ = stdio::dup2_stdout(terminal);
         let _ = stdio::dup2_stderr(terminal);
     }
+    crate::oom::expose();
     let _ = setpgid(None, None);
     // Where standard input is no terminal, the program runs without one.
     let _ = tcsetpgrp(stdio::stdin(), getpid());
