@@ -123,7 +123,7 @@ impl Net {
     fn link_is_gone(&mut self, index: u32) {
         self.links.retain(|link| link.index != index);
         if let Some(card) = self.card.take_if(|card| card.link().index == index) {
-            card.lose();
+            card.forget();
         }
         self.choose_card();
     }

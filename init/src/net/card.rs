@@ -117,7 +117,7 @@ impl Card {
     }
 
     /// The card was taken out of the machine, and its settings with it.
-    pub fn lose(self) {
+    pub fn forget(self) {
         if let Some(settings) = self.applied.settings() {
             console::warn(&format!("{}: lost {}: the card is gone", self.link.name, settings.address));
         }
