@@ -183,8 +183,8 @@ impl Machine {
                 let (program, age) = (&self.config.program, self.born.elapsed());
                 let now = times::since_kernel();
                 times::write(now.saturating_sub(age), now);
-                let age = age.as_secs_f64() * 1000.0;
-                console::debug(&format!("started {program} as process {}, {age:.1} ms after init", pid.as_raw_pid()));
+                let (pid, age) = (pid.as_raw_pid(), age.as_millis());
+                console::debug(&format!("started {program} as process {pid}, {age} ms after init"));
                 self.tell(Event::Started);
             }
             Err(failure) => self.tell(Event::NotStarted(failure.ending, failure.to_string())),

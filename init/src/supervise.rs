@@ -335,12 +335,12 @@ impl Supervisor {
     }
 }
 
-/// A time as people say it.
+/// A time as people say it. Without floating point, whose formatting would be a tenth of init.
 fn seconds(time: Duration) -> String {
-    match time.as_secs_f64() {
-        time if time < 0.95 => format!("{} ms", (time * 1000.0).round()),
-        time if time < 100.0 => format!("{time:.1} s"),
-        time => format!("{time:.0} s"),
+    match time.as_millis() {
+        millis @ ..1000 => format!("{millis} ms"),
+        millis @ ..100_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        millis => format!("{} s", millis / 1000),
     }
 }
 

@@ -18,7 +18,8 @@ pub fn since_kernel() -> Duration {
 
 /// Writes down when init and the program started.
 pub fn write(init: Duration, program: Duration) {
-    let text = format!("init {:.3}\nprogram {:.3}\n", init.as_secs_f64(), program.as_secs_f64());
+    let line = |name, time: Duration| format!("{name} {}.{:03}\n", time.as_secs(), time.subsec_millis());
+    let text = line("init", init) + &line("program", program);
     let written = fs::create_dir_all(FOLDER).and_then(|()| fs::write(FILE, text));
     if let Err(error) = written {
         console::debug(&format!("cannot write {FILE}: {error}"));

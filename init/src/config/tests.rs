@@ -1,3 +1,5 @@
+//! What is read, what is written, and what is complained about.
+
 use super::*;
 use proptest::prelude::*;
 

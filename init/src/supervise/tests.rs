@@ -1,3 +1,5 @@
+//! The promises, told as scripts of events.
+
 use super::*;
 use proptest::prelude::*;
 
