@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 
 use pid1_init::config::Source;
@@ -37,8 +37,11 @@ impl Disks {
         for entry in fs::read_dir(LIST).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             // A drive without a medium has no size; it may get one.
-            if !self.0.contains_key(&name) && attribute(&name, "size").is_some_and(|size| size != "0") {
-                self.0.insert(name.clone(), Disk::read(name));
+            if self.0.contains_key(&name) || attribute(&name, "size").is_none_or(|size| size == "0") {
+                continue;
+            }
+            if let Some(disk) = Disk::read(name.clone()) {
+                self.0.insert(name, disk);
             }
         }
     }
@@ -66,7 +69,8 @@ impl fmt::Display for Disks {
 }
 
 impl Disk {
-    fn read(name: String) -> Self {
+    /// `None` for a disk that is being made: the kernel lists it before it has a device.
+    fn read(name: String) -> Option<Self> {
         // A partition has the serial number of its disk; the name under which others know it ends in its own number.
         let serial = attribute(&name, "serial").or_else(|| {
             let disk = fs::canonicalize(format!("{LIST}/{name}")).ok()?;
@@ -76,9 +80,10 @@ impl Disk {
         let mut disk = Self { name, serial, superblock: None };
         match disk.read_superblock() {
             Ok(superblock) => disk.superblock = superblock,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => console::warn(&format!("cannot read the disk {}: {error}", disk.device())),
         }
-        disk
+        Some(disk)
     }
 
     fn read_superblock(&self) -> io::Result<Option<Superblock>> {

@@ -14,10 +14,14 @@
 //! | `console` | standard streams, and the log |
 //! | `terminal` | the program's terminal, in front of the console |
 //! | `events` | the one loop: what happens, and what is done about it |
+//! | `volumes`, `disks` | the disks: found, mounted, unmounted |
+//! | `watchdog` | who restarts a machine that hangs |
 //! | `net` | links, the lease, /etc/resolv.conf |
 //! | `service` | starts the program |
 //! | `reap` | takes everything that dies |
 //! | `report` | the line to the host: how the program ended, and whether to stop |
+//! | `buttons` | the power button and Ctrl-Alt-Del |
+//! | `seed`, `oom` | random numbers; who dies when memory ends |
 //! | `times` | boot times, for programs to show |
 //! | `shutdown` | ends what is left, and the machine |
 //! | `sys` | the only `unsafe` |

@@ -57,6 +57,7 @@ pub fn mount_all(volumes: &[Volume]) -> Mounted {
             Err(why) if volume.required => {
                 mounted.miss(format!("the program cannot start without its volume {}: {why}", volume.path));
             }
+            // No folder is made either: what a program wrote there would be gone with the power.
             Err(why) => warn(&format!("going on without the volume {}: {why}", volume.path)),
         }
     }
@@ -171,7 +172,7 @@ fn why_not_mounted(volume: &Volume, disk: &Disk, kind: FileSystem, error: Errno)
             format!("{device} is write-protected: say `read-only = true` to mount it all the same")
         }
         Errno::ROFS => {
-            format!("{device} is write-protected, and its journal has to be replayed: attach it once without that")
+            format!("{device} is write-protected, and its journal has to be replayed: attach it once writable")
         }
         Errno::INVAL | Errno::OPNOTSUPP if unknown != 0 => {
             format!("{device} has features that this kernel does not know ({unknown:#x}): make it anew without them")
