@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pid1_init::config::FileSystem;
 
+use crate::disk;
 use crate::qemu;
 use crate::session::Asked;
 
@@ -81,6 +83,9 @@ pub enum Verb {
     /// Build an image and boot it in QEMU, on this terminal
     Qemu(QemuArgs),
 
+    /// Make a disk file with an empty file system, for `[[volume]]` in a spec and --volume of `qemu`
+    Volume(VolumeArgs),
+
     /// Run every test, the real boots included
     Test {
         /// Only tests whose name contains this
@@ -152,6 +157,47 @@ impl ImageArg {
     /// What the user asked for.
     pub fn asked(&self) -> Asked<'_> {
         Asked::new(&self.image, self.file.as_deref())
+    }
+}
+
+/// A disk file to make. The same arguments give the same file, bit for bit.
+#[derive(Args)]
+pub struct VolumeArgs {
+    /// The file; what is there already is never overwritten
+    pub file: Utf8PathBuf,
+
+    /// How large, in powers of 1024, as in 64M or 1G; the file takes only the room that is used
+    #[arg(long, value_name = "SIZE", value_parser = disk::size)]
+    pub size: u64,
+
+    /// The name by which `label = "NAME"` of a [[volume]] finds it
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
+
+    /// The file system
+    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = VolumeType::Ext4)]
+    pub kind: VolumeType,
+
+    /// The UUID; without one it is determined by the size, the type and the label
+    #[arg(long, value_name = "UUID")]
+    pub uuid: Option<String>,
+}
+
+/// What a volume is formatted with.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum VolumeType {
+    /// Linux's own; survives power cuts
+    Ext4,
+    /// FAT, which every system reads
+    Vfat,
+}
+
+impl From<VolumeType> for FileSystem {
+    fn from(kind: VolumeType) -> Self {
+        match kind {
+            VolumeType::Ext4 => Self::Ext4,
+            VolumeType::Vfat => Self::Vfat,
+        }
     }
 }
 

@@ -13,15 +13,22 @@ const SIGNALLED: i32 = 128;
 
 /// Until the returned value is dropped, a signal ends this process with 128 plus its number, and all tools with it.
 pub fn end_on_signals() -> Result<Interrupts> {
+    on_signals(|signal| {
+        let _no_tool_starts = sandbox::kill_all();
+        Reporter::new(false).say("interrupted; finished steps are kept, those that ran start over the next time");
+        std::process::exit(SIGNALLED + i32::from(signal));
+    })
+}
+
+/// Until the returned value is dropped, the first signal calls `act` with its number, in a thread of its own.
+pub fn on_signals(act: impl FnOnce(u8) + Send + 'static) -> Result<Interrupts> {
     let context = "failed to listen for signals";
     let interrupts = Interrupts::listen(None, Patience::One).context(context)?;
     let mut waiter = interrupts.waiter().context(context)?;
     let wait = move || {
         let mut signal = [0];
         if waiter.read_exact(&mut signal).is_ok() {
-            let _no_tool_starts = sandbox::kill_all();
-            Reporter::new(false).say("interrupted; finished steps are kept, those that ran start over the next time");
-            std::process::exit(SIGNALLED + i32::from(signal[0]));
+            act(signal[0]);
         }
     };
     std::thread::Builder::new().name("interrupt".to_owned()).spawn(wait).context(context)?;

@@ -29,6 +29,8 @@ pub mod store;
 pub mod doctor;
 pub mod toolbox;
 
+pub mod disk;
+
 pub mod elf;
 pub mod needs;
 pub mod overlay;

@@ -25,6 +25,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     match &cli.verb {
         Verb::Image { image, out, json } => verbs::image::run(&session, &image.asked(), out.as_deref(), *json)?,
         Verb::Qemu(args) => return verbs::qemu::run(&session, args),
+        Verb::Volume(args) => return verbs::volume::run(&session, args),
         Verb::Test { filter } => return verbs::test::run(&session, filter.as_deref()),
         Verb::Doctor => verbs::doctor::run(&session)?,
         Verb::Why(args) => verbs::why::run(&session, args)?,

@@ -99,6 +99,8 @@ pub const TOOLS: &[Package] = &[
     ),
     package(&["go"], "Go programs", ["golang-go", "golang", "go", "go"]),
     package(&[QEMU], "booting the image", ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu"]),
+    package(&[MKE2FS], "volumes with ext4", ["e2fsprogs"; 4]),
+    package(&[MKFS_VFAT], "volumes with FAT", ["dosfstools"; 4]),
     package(&["cpio"], "the tests: a second reader of the initramfs", ["cpio"; 4]),
     package(
         &["bsdtar"],
@@ -110,6 +112,10 @@ pub const TOOLS: &[Package] = &[
 
 /// The machine emulator.
 pub const QEMU: ToolName = "qemu-system-x86_64";
+/// Makes ext4.
+pub const MKE2FS: ToolName = "mke2fs";
+/// Makes FAT.
+pub const MKFS_VFAT: ToolName = "mkfs.vfat";
 /// What every Rust program is built with.
 pub const RUST: &[ToolName] = &["rustc", "cargo"];
 /// The C compiler, under both names that build systems call.
@@ -224,10 +230,14 @@ pub fn is_on_path(command: &str) -> bool {
     on_path(command).is_some()
 }
 
+/// Where Debian has mke2fs and its like, and what a user's `PATH` lacks there.
+const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
 fn on_path(command: &str) -> Option<Utf8PathBuf> {
     let path = std::env::var("PATH").ok()?;
     path.split(':')
         .filter(|folder| !folder.is_empty())
+        .chain(SYSTEM_FOLDERS)
         .map(|folder| Utf8Path::new(folder).join(command))
         .find(|path| is_executable(path))
 }

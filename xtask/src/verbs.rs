@@ -8,4 +8,5 @@ pub mod log;
 pub mod qemu;
 pub mod store;
 pub mod test;
+pub mod volume;
 pub mod why;

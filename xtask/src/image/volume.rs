@@ -95,7 +95,9 @@ pub fn label_problem(label: &str, kind: Option<FileSystem>) -> Option<String> {
     if label.contains(is_bad) {
         return Some(format!("is `{}`, with a `:` or a control character; take another label", label.escape_debug()));
     }
-    None
+    let is_fat = |c: char| c.is_ascii() && !"*?.,;/\\|+=<>[]\"".contains(c);
+    let is_foreign = kind == Some(FileSystem::Vfat) && !label.chars().all(is_fat);
+    is_foreign.then(|| format!("is `{label}`; FAT takes letters, digits, spaces, `-` and `_`, so take another label"))
 }
 
 /// A UUID as the tools print it (ext4's in lower, FAT's in upper case), or what is wrong with it.
@@ -210,6 +212,10 @@ mod tests {
         check("ééééééééé", None, Some("18 bytes"));
         check("", None, Some("empty"));
         check("a:b", None, Some("`:`"));
+        check("my_DATA 1-2", Some(FileSystem::Vfat), None);
+        check("größe", Some(FileSystem::Vfat), Some("FAT takes"));
+        check("a.b", Some(FileSystem::Vfat), Some("FAT takes"));
+        check("größe", Some(FileSystem::Ext4), None);
     }
 
     #[test]
