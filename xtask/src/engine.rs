@@ -3,13 +3,14 @@
 //! A step is asked for by those that need it, and asks for its inputs, all side by side; the cores are shared by one
 //! jobserver. A step whose output is declared (a pinned tree) asks for nothing while the store has that output.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use self::files::read_files;
 use self::run::Run;
 use crate::artifact;
 use crate::graph::{Graph, Step};
@@ -19,6 +20,7 @@ use crate::store::Store;
 use crate::toolbox::{HostTool, ToolName, Toolbox};
 use crate::workspace::Workspace;
 
+mod files;
 mod run;
 
 /// A step that is done.
@@ -141,63 +143,6 @@ impl Engine<'_> {
 /// Reads what [`Engine::build`] remembered. Nothing, when there is nothing readable.
 pub fn last_build(path: &Utf8Path) -> LastBuild {
     fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
-}
-
-/// Everything that a step reads from outside the store, by name.
-fn read_files(step: &Step) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
-    let mut files = Vec::new();
-    for file in step.recipe.files() {
-        files.extend(expand(&file.name, &file.path)?);
-    }
-    for tree in step.recipe.trees() {
-        files.extend(expand_tree(&tree.name, &tree.path)?);
-    }
-    Ok(files)
-}
-
-/// A file as itself, a folder as all that is in it: files, symlinks and empty folders.
-fn expand_tree(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
-    let real = path.canonicalize_utf8().with_context(|| format!("failed to read `{path}`"))?;
-    if !real.is_dir() {
-        return Ok(vec![(name.to_owned(), real)]);
-    }
-    let entries = artifact::entries(&real)?;
-    if entries.is_empty() {
-        return Ok(vec![(name.to_owned(), real)]);
-    }
-    // Sorted by bytes, what is in a folder need not come right after it: `a`, `a.b`, `a/c`.
-    let full: BTreeSet<&Utf8Path> = entries.iter().filter_map(|entry| entry.path.parent()).collect();
-    let counts = |entry: &&artifact::Entry| entry.kind != artifact::FOLDER || !full.contains(entry.path.as_path());
-    Ok(entries.iter().filter(counts).map(|entry| (name.join(&entry.path), real.join(&entry.path))).collect())
-}
-
-/// A file as itself, a folder as all its files. Hidden ones and editors' backups are none of them, nor is cargo's `target`.
-fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
-    let mut files = expand_all(name, path)?;
-    files.retain(|(file, _)| !file.starts_with(name.join("target")));
-    Ok(files)
-}
-
-fn expand_all(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
-    let metadata = fs::metadata(path).with_context(|| format!("failed to read `{path}`"))?;
-    if !metadata.is_dir() {
-        // What a link leads to is what counts.
-        let real = path.canonicalize_utf8().with_context(|| format!("failed to read `{path}`"))?;
-        return Ok(vec![(name.to_owned(), real)]);
-    }
-    let mut entries: Vec<_> = path
-        .read_dir_utf8()
-        .and_then(|entries| {
-            entries.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>()
-        })
-        .with_context(|| format!("failed to list `{path}`"))?;
-    entries.retain(|entry| !entry.starts_with('.') && !entry.ends_with('~'));
-    entries.sort();
-    let mut files = Vec::new();
-    for entry in entries {
-        files.extend(expand_all(&name.join(&entry), &path.join(&entry))?);
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

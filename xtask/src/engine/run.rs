@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use camino::Utf8Path;
 
-use super::{Built, Engine, read_files};
+use super::files::{copy, read_files};
+use super::{Built, Engine};
 use crate::artifact;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
@@ -364,27 +364,6 @@ impl<'a> Run<'a> {
             missing.concat()
         )
     }
-}
-
-/// Copies a file or a symlink, or makes an empty folder.
-fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-    let context = || format!("failed to copy `{from}`");
-    let kind = fs::symlink_metadata(from).with_context(context)?.file_type();
-    if kind.is_dir() {
-        fs::create_dir_all(to).with_context(context)
-    } else if kind.is_symlink() {
-        fs::read_link(from).and_then(|target| std::os::unix::fs::symlink(target, to)).with_context(context)
-    } else {
-        fs::copy(from, to).with_context(context)?;
-        make_writable(to)
-    }
-}
-
-/// Recipes may change their copies, also those of read-only files.
-fn make_writable(path: &Utf8Path) -> Result<()> {
-    let context = || format!("failed to set the mode of `{path}`");
-    let mode = fs::metadata(path).with_context(context)?.permissions().mode() | 0o200;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(context)
 }
 
 /// How often damaged artifacts are made again in one run, before the disk is to blame.

@@ -6,6 +6,9 @@ use std::sync::atomic::AtomicU32;
 use std::fs;
 use std::sync::atomic::Ordering;
 
+use camino::Utf8PathBuf;
+
+use super::files::{expand, expand_tree};
 use super::*;
 use crate::sandbox::ToolFailed;
 use crate::steps::Job;
