@@ -73,6 +73,8 @@ fn an_option_that_the_kernel_has_is_not_missing() {
     assert!(found.explanation.contains("a system call that this kernel was built without"), "{found:?}");
     let found = explain(&line, Some("")).expect("it is explained");
     assert_eq!((found.explanation.as_str(), found.line.as_str()), ("the kernel has no CONFIG_NET", line[0]));
+    let again = explain(&["pid1: | socket: Function not implemented"], None).expect("it is explained");
+    assert_eq!(again.line, "socket: Function not implemented");
     let family = ["listen unix /s: socket: address family not supported by protocol"];
     let found = explain(&family, Some("CONFIG_NET=y\nCONFIG_INET=y\nCONFIG_UNIX=y\n")).expect("it is explained");
     assert!(found.explanation.contains("a kind of socket"), "{found:?}");
