@@ -122,14 +122,22 @@ impl Ending {
             Self::HostFailed { hint, .. } => hint.as_deref(),
             Self::Killed { memory: true, .. } => Some(MORE_MEMORY),
             Self::Interrupted { then: Some(then), .. } => then.hint(),
-            Self::StoppedWithoutReport { silent: true }
-            | Self::Deadline { silent: true, .. }
-            | Self::Reset { silent: true, why: None, watchdog: false } => {
+            _ if self.is_silent() => {
                 Some("the kernel's command line needs `console=ttyS0`, and the machine enough memory (`-m MB`)")
             }
             Self::Reset { .. } => Some("`--reboot` lets the machine start again"),
             _ => None,
         }
+    }
+
+    /// Whether the machine said nothing at all, and nobody else tells why.
+    fn is_silent(&self) -> bool {
+        matches!(
+            self,
+            Self::StoppedWithoutReport { silent: true }
+                | Self::Deadline { silent: true, .. }
+                | Self::Reset { silent: true, why: None, watchdog: false }
+        )
     }
 
     /// Why a machine restarts that may, for a line on its own.
@@ -224,6 +232,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// A machine that was told where its console is may have nothing to say.
+    fn hint(&self) -> Option<&str> {
+        let has_console = self.command.iter().any(|word| word.split(' ').any(|word| word == "console=ttyS0"));
+        match &self.ending {
+            Ending::Deadline { .. } if has_console && self.ending.is_silent() => None,
+            ending if has_console && ending.is_silent() => Some(MORE_MEMORY),
+            ending => ending.hint(),
+        }
+    }
+
     /// The text for people, of several lines: first what happened, then the hint, then the evidence.
     /// Nothing where all went as it was asked.
     pub fn text(&self) -> Option<String> {
@@ -235,7 +253,7 @@ impl Outcome {
             text.push_str(&format!("\n{explanation}: `{line}`"));
         }
         let hint = self.diagnosis.as_ref().map(|diagnosis| diagnosis.hint.as_str());
-        if let Some(hint) = hint.or_else(|| self.ending.hint()) {
+        if let Some(hint) = hint.or_else(|| self.hint()) {
             text.push_str(&format!("\nhint: {hint}"));
         }
         if matches!(self.ending, Ending::HostFailed { .. }) {
@@ -369,6 +387,15 @@ mod tests {
             text.starts_with("the deadline of 0.5 s passed\nhint: the kernel's command line needs `console=ttyS0`"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_silent_machine_with_a_console_needs_none() {
+        let text = |ending| Outcome { command: vec!["quiet console=ttyS0 x".to_owned()], ..outcome(ending) }.text();
+        let deadline = text(Ending::Deadline { seconds: 0.5, awaited: None, silent: true });
+        assert!(deadline.is_some_and(|text| !text.contains("hint: ")));
+        let stopped = text(Ending::StoppedWithoutReport { silent: true });
+        assert!(stopped.is_some_and(|text| text.contains("\nhint: give it more with `-m MB`")));
     }
 
     #[test]

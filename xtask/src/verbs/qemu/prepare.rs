@@ -63,10 +63,9 @@ pub fn devices(image: &Image, args: &QemuArgs, options: &KernelOptions) -> Resul
     let mut problems = Vec::new();
     let mut need = |is_needed: bool, what: &str, option: &str| {
         if is_needed && !options.has(option) {
-            problems.push(missing_option(what, option, fragment_of(option)));
+            problems.push(missing_option(what, option, args.image.file.is_some()));
         }
     };
-    let network = has_network(image);
     need(args.smp > 1, "`--smp`", "CONFIG_SMP");
     need(!args.volumes.is_empty(), "`--volume`", "CONFIG_VIRTIO_BLK");
     need(!args.ports.is_empty(), "`-p`", "CONFIG_VIRTIO_NET");
@@ -77,7 +76,7 @@ pub fn devices(image: &Image, args: &QemuArgs, options: &KernelOptions) -> Resul
     let disks =
         args.volumes.iter().map(|volume| volume.disk().with_context(|| format!("failed to open `{}`", volume.file)));
     Ok(Devices {
-        network: network.then(|| Network { forwards, addresses: addresses(image) }),
+        network: has_network(image).then(|| Network { forwards, addresses: addresses(image) }),
         volumes: disks.collect::<Result<_>>()?,
         entropy: options.has("CONFIG_HW_RANDOM_VIRTIO"),
         watchdog: options.has("CONFIG_I6300ESB_WDT"),
@@ -105,9 +104,15 @@ fn direct_problems(args: &QemuArgs) -> Vec<String> {
     env.into_iter().chain(folder).collect()
 }
 
-fn missing_option(what: &str, option: &str, fragment: Option<&str>) -> String {
-    let hint = fragment.map(|name| format!("\nhint: add `\"{name}\"` to `kernel.fragments` in the image's spec"));
-    format!("{what} needs {option}, which the image's kernel does not have{}", hint.unwrap_or_default())
+fn missing_option(what: &str, option: &str, is_file: bool) -> String {
+    let spec =
+        if is_file { "a spec of the program's own, in images/, in place of `--file`" } else { "the image's spec" };
+    let hint = match (option, fragment_of(option)) {
+        ("CONFIG_VIRTIO_BLK", _) => format!("\nhint: add a `[[volume]]` to {spec}: it brings disks to the kernel"),
+        (_, Some(name)) => format!("\nhint: add `\"{name}\"` to `kernel.fragments` in {spec}"),
+        (_, None) => String::new(),
+    };
+    format!("{what} needs {option}, which the image's kernel does not have{hint}")
 }
 
 /// Why the transcript cannot be in this file; what is in it is lost.
