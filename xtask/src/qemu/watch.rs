@@ -51,6 +51,8 @@ pub struct Watch {
     said: Vec<String>,
     /// What restarted the machine.
     reset: Option<Reset>,
+    /// Whether the machine has said anything since it was started or restarted.
+    is_up: bool,
     /// What looks like a panic, and when it has been silent for long enough to be one.
     suspicion: Option<(Suspicion, Duration)>,
     /// When a machine that said it halted has been silent for long enough.
@@ -76,6 +78,7 @@ impl Watch {
             reset_why: None,
             said: Vec::new(),
             reset: None,
+            is_up: false,
             suspicion: None,
             halt: None,
         }
@@ -90,6 +93,7 @@ impl Watch {
     /// Bytes came over the console.
     pub fn console(&mut self, now: Duration, bytes: &[u8]) -> Option<Ending> {
         self.console.push(bytes);
+        self.is_up = true;
         if bytes.contains(&b'\n') {
             self.first_line.get_or_insert(now);
         }
@@ -121,6 +125,7 @@ impl Watch {
     /// Bytes came over the report port. The machine may go on for a moment: its console has to run dry.
     pub fn report(&mut self, now: Duration, bytes: &[u8]) {
         for line in self.report_lines.push(bytes) {
+            self.is_up = true;
             match Report::from_line(&line) {
                 Some(Report::Said(text)) => self.said.push(text),
                 Some(Report::Reset(why)) => drop(self.reset_why.get_or_insert((why, now + GRACE))),
@@ -142,7 +147,8 @@ impl Watch {
                     match &mut self.report {
                         // The program has ended for good: that the power stays on changes nothing.
                         Some((_, due)) if self.reset_why.is_none() => *due = Duration::ZERO,
-                        _ => restart = self.restarts.then(|| self.restarted()),
+                        _ if self.restarts => restart = restart.or(self.restarted()),
+                        _ => {}
                     }
                 }
                 Some(Event::PowerOff) | None => {}
@@ -151,12 +157,15 @@ impl Watch {
         restart
     }
 
-    /// The machine starts anew, and what it said before is no news of how it will end.
-    fn restarted(&mut self) -> String {
+    /// The machine starts anew, and what it said before is no news of how it will end. Its firmware resets it once more,
+    /// and the kernel may have tried several ways: these are no restarts of their own.
+    fn restarted(&mut self) -> Option<String> {
         let panic = self.panicked();
         let why = self.settled(QemuExit::Status(0)).reset_words(panic.as_ref());
+        let is_news = self.is_up || self.reset == Some(Reset::ByWatchdog);
         (self.report, self.reset_why, self.reset, self.suspicion, self.halt) = (None, None, None, None, None);
-        why
+        self.is_up = false;
+        is_news.then_some(why)
     }
 
     /// QEMU itself printed something. After a failure of KVM it waits for ever, stopped.

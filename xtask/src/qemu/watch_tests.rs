@@ -102,6 +102,8 @@ fn a_machine_that_may_restart_goes_on() {
     watch.console(time(1), PANIC.as_bytes());
     let why = watch.monitor(RESTART.as_bytes()).expect("it restarts");
     assert!(why.starts_with("kernel panic: "), "{why}");
+    // The firmware's own.
+    assert_eq!(watch.monitor(RESTART.as_bytes()), None);
     watch.report(time(2), b"reset it crashed 10 times\nexit 3\n");
     assert_eq!(watch.tick(time(9)), None);
     assert_eq!(watch.monitor(RESTART.as_bytes()).as_deref(), Some("it crashed 10 times"));
