@@ -54,6 +54,8 @@ pub struct Machine {
     config: Config,
     args: Option<Vec<OsString>>,
     off: Off,
+    /// The device that leads to the host.
+    report: Option<String>,
     /// Init's first instruction.
     born: Instant,
     supervisor: Supervisor,
@@ -76,11 +78,10 @@ impl Machine {
         if let Err(error) = &signals {
             console::warn(&format!("the machine hears no signals, it was built without signalfd: {error}"));
         }
-        let host = report.and_then(Channel::open);
         let terminal = Terminal::open();
-        let mut watchdog = config.watchdog.and_then(watchdog::open);
+        // Mounting can take long, and a dead disk for ever.
+        let watchdog = config.watchdog.filter(|_| !config.volumes.is_empty()).and_then(watchdog::open);
         let volumes = volumes::mount_all(&config.volumes);
-        watchdog.iter_mut().for_each(Watchdog::tighten);
         let net = Net::start(&config.network, config.hostname.as_deref(), config.hostname.is_some());
         Self {
             supervisor: Supervisor::new(&config.program, config.supervise, born.elapsed()),
@@ -91,8 +92,9 @@ impl Machine {
             config,
             args,
             off,
+            report: report.map(str::to_owned),
             born,
-            host,
+            host: None,
             terminal,
             net,
             volumes,
@@ -127,6 +129,11 @@ impl Machine {
 
     /// What the program need not wait for.
     fn settle(&mut self) {
+        self.host = self.report.as_deref().and_then(Channel::open);
+        if self.watchdog.is_none() {
+            self.watchdog = self.config.watchdog.and_then(watchdog::open);
+        }
+        self.watchdog.iter_mut().for_each(Watchdog::tighten);
         seed::seed();
         oom::protect();
         watchdog::restart_after_panic();

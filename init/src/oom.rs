@@ -4,6 +4,7 @@
 //! a program may raise to 4096 by itself): Go does so, and others may hold that more than 1024 are not selectable.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pid1_init::memory;
 use rustix::fs::{Mode, OFlags};
@@ -12,9 +13,13 @@ use crate::console::debug;
 
 const SCORE: &str = "/proc/self/oom_score_adj";
 
+/// Whether there is a score to inherit; the first program starts before that.
+static IS_PROTECTED: AtomicBool = AtomicBool::new(false);
+
 /// Takes init out of the kernel's choice. The kernel never kills PID 1; the score is for what init starts besides the
 /// program, and for people who read it.
 pub fn protect() {
+    IS_PROTECTED.store(true, Ordering::Relaxed);
     if let Err(error) = fs::write(SCORE, "-1000") {
         debug(&format!("cannot set {SCORE}: {error}"));
     }
@@ -23,7 +28,9 @@ pub fn protect() {
 /// In the child, between fork and exec: the program inherits init's score, and has to be the kernel's choice again.
 /// Makes system calls only.
 pub fn expose() {
-    if let Ok(file) = rustix::fs::open(SCORE, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+    if IS_PROTECTED.load(Ordering::Relaxed)
+        && let Ok(file) = rustix::fs::open(SCORE, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+    {
         let _ = rustix::io::write(file, b"0");
     }
 }

@@ -1,18 +1,17 @@
-//! The only `unsafe` of init: C's entry point, signals, and what the child does between fork and exec.
+//! The only `unsafe` of init: C's entry point, signals, and what the child does before it is the program.
 //! Each function here is safe to call.
 
 mod allocator;
 pub mod ioctl;
 pub mod packet;
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, getpid, setpgid};
 use rustix::stdio;
 use rustix::termios::tcsetpgrp;
@@ -43,35 +42,42 @@ pub struct Program<'a> {
     pub terminal: Option<BorrowedFd<'a>>,
 }
 
+/// What the child needs to become the program, and where it leaves word.
+struct Birth<'a> {
+    program: &'a Program<'a>,
+    args: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    /// The error of execve(2).
+    error: Option<Errno>,
+}
+
+/// Enough for the handful of calls that the child makes; a page or two are touched.
+const CHILD_STACK: usize = 64 * 1024;
+
 /// Starts `program` as the leader of a process group of its own, the one that the terminal's Ctrl-C reaches, and with
 /// every signal at its default and none blocked. An error of execve(2) is this function's error.
 ///
-/// `std::process::Command` would do it, but it opens a Unix socket on the way, and a kernel without networking has none.
+/// The child borrows init's memory, and init stands still until it is the program: nothing is copied, and no file is
+/// opened to hear of an error, so that this works when the machine has no file left to open.
 pub fn spawn(program: &Program<'_>) -> Result<Pid, Errno> {
-    let args = null_terminated(&program.args);
-    let env = null_terminated(&program.env);
-    // The child's end closes on execve; what comes through it before is the number of the error.
-    let (failure, child_end) = pipe_with(PipeFlags::CLOEXEC)?;
-    // SAFETY: init has one thread, so the child finds no lock held by another. It makes system calls only.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let error = become_program(program, &args, &env);
-        let _ = rustix::io::write(&child_end, &error.raw_os_error().to_ne_bytes());
-        // SAFETY: ends the child at once; nothing of the parent that it shares is flushed or run.
-        unsafe { libc::_exit(1) };
-    }
-    drop(child_end);
+    let mut birth =
+        Birth { program, args: null_terminated(&program.args), env: null_terminated(&program.env), error: None };
+    let mut stack = Vec::<u128>::with_capacity(CHILD_STACK / size_of::<u128>());
+    // SAFETY: one past the end of the allocation, aligned to 16 bytes as the x86-64 and Arm calling conventions want it.
+    let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: init has one thread, which CLONE_VFORK keeps from running until the child has called execve(2) or _exit(2); so
+    // nobody else uses `birth` or the stack, and both outlive the call. The child makes system calls only.
+    let pid = unsafe { libc::clone(become_program, top.cast(), flags, (&raw mut birth).cast()) };
     let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(last_error)?;
-    let mut number = [0; 4];
-    match rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut number)) {
-        Ok(4) => Err(Errno::from_raw_os_error(i32::from_ne_bytes(number))),
-        _ => Ok(pid),
-    }
+    birth.error.map_or(Ok(pid), Err)
 }
 
-/// In the child: returns only if it failed.
-fn become_program(program: &Program<'_>, args: &[*const c_char], env: &[*const c_char]) -> Errno {
-    if let Some(terminal) = program.terminal {
+/// In the child: never returns.
+extern "C" fn become_program(birth: *mut c_void) -> c_int {
+    // SAFETY: `spawn` handed over a live `Birth` that nobody else uses meanwhile.
+    let birth = unsafe { &mut *birth.cast::<Birth<'_>>() };
+    if let Some(terminal) = birth.program.terminal {
         let _ = stdio::dup2_stdin(terminal);
         let _ = stdio::dup2_stdout(terminal);
         let _ = stdio::dup2_stderr(terminal);
@@ -82,8 +88,10 @@ fn become_program(program: &Program<'_>, args: &[*const c_char], env: &[*const c
     let _ = tcsetpgrp(stdio::stdin(), getpid());
     reset_signals();
     // SAFETY: the path and every string end in NUL, both lists in a null pointer, and all of them outlive the call.
-    unsafe { libc::execve(program.path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    last_error()
+    unsafe { libc::execve(birth.program.path.as_ptr(), birth.args.as_ptr(), birth.env.as_ptr()) };
+    birth.error = Some(last_error());
+    // SAFETY: ends the child at once; nothing of the parent that it shares is flushed or run.
+    unsafe { libc::_exit(1) }
 }
 
 fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
