@@ -11,7 +11,8 @@ use serde::Serialize;
 /// How many of the console's last lines are looked at: a trace of Go's goroutines is about as long.
 const N_LINES: usize = 60;
 
-/// What stands before such a line.
+/// What stands before a line of init's own, and before one of the program that init shows once more.
+const INIT: &str = "pid1: ";
 const REPEATED: &str = "pid1: | ";
 
 /// What a line of the console means.
@@ -29,8 +30,11 @@ pub struct Diagnosis {
 pub fn diagnose(lines: &[String], options: Option<&KernelOptions>) -> Option<Diagnosis> {
     let lines = &lines[lines.len().saturating_sub(N_LINES)..];
     lines.iter().rev().find_map(|line| {
-        // Init shows a failed program's last lines once more.
         let line = line.strip_prefix(REPEATED).unwrap_or(line);
+        // What init goes on without is not why the program failed.
+        if line.starts_with(INIT) {
+            return None;
+        }
         let text = without_stamp(line).1.to_lowercase();
         let (explanation, hint) = missing_option(&text, options).or_else(|| in_words(&text))?;
         Some(Diagnosis { explanation, hint, line: line.to_owned() })
