@@ -5,7 +5,14 @@
 mod boot;
 mod cache;
 mod files;
+mod endings;
+mod exhaust;
+mod keyboard;
+mod machine;
 mod outputs;
 mod rebuild;
 mod refuse;
+mod restart;
+mod settings;
+mod signals;
 mod support;

@@ -21,7 +21,7 @@ impl Ran {
     /// Fails the test, with all that was printed, unless the status is this one.
     #[track_caller]
     pub fn expect(self, status: i32) -> Self {
-        assert_eq!(self.status, status, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(self.status, status, "stdout:\n{}\nstderr:\n{}", last_part(&self.stdout), self.stderr);
         self
     }
 
@@ -34,12 +34,31 @@ impl Ran {
         self
     }
 
+    /// Fails the test unless the console showed every one of these, in this order.
+    #[track_caller]
+    pub fn shows(self, parts: &[&str]) -> Self {
+        let mut rest = self.stdout.as_str();
+        for part in parts {
+            match rest.split_once(part) {
+                Some((_, after)) => rest = after,
+                None => panic!("`{part}` is not, or not in its place, on the console:\n{}", last_part(&self.stdout)),
+            }
+        }
+        self
+    }
+
     /// The steps that ran, sorted.
     pub fn started(&self) -> Vec<&str> {
         let mut steps: Vec<_> = self.stderr.lines().filter_map(|line| line.strip_suffix(": started")).collect();
         steps.sort();
         steps
     }
+}
+
+/// As much of a text as a person reads.
+fn last_part(text: &str) -> &str {
+    let start = text.len().saturating_sub(20_000);
+    (start..text.len()).find_map(|start| text.get(start..)).unwrap_or(text)
 }
 
 /// A checkout.

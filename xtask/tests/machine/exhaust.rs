@@ -1,0 +1,67 @@
+//! Programs that take all there is: init survives, says what happened, and goes on.
+
+use crate::machine::misbehaving;
+
+#[test]
+fn ten_thousand_orphans_are_reaped_and_none_is_left() {
+    misbehaving("orphans 10000").boot().expect(0).shows(&["it: 10000 orphans in ", "none left ", ": 0"]);
+}
+
+#[test]
+fn a_program_that_forks_without_bound_and_ends_is_started_again() {
+    misbehaving("bomb then orphans 100").words("init.restart=on-failure").boot().expect(0).shows(&[
+        "it: no more processes",
+        "exited with status 3 after ",
+        "it: 100 orphans in ",
+        ": 0",
+    ]);
+}
+
+#[test]
+fn a_program_that_forks_without_bound_and_lives_can_be_stopped() {
+    misbehaving("bomb stop").words("init.stop-timeout=1s").boot().expect(128 + 9).shows(&[
+        "it: no more processes",
+        "pid1: stopping the machine: SIGUSR2 came",
+        "does not end by itself: killing it",
+    ]);
+}
+
+#[test]
+fn a_program_that_fills_the_memory_is_killed_for_memory_and_started_again() {
+    misbehaving("fill then exit 0").words("init.restart=on-failure").boot().expect(0).shows(&[
+        "it: filling memory",
+        "killed for memory",
+        "starting it again",
+        "exited with status 0 after ",
+    ]);
+}
+
+#[test]
+fn a_program_that_fills_the_memory_is_told_from_any_other_kill() {
+    misbehaving("fill").boot().expect(128 + 9).shows(&["killed for memory"]).says(&["memory"]);
+    let ran = misbehaving("die 9").boot().expect(128 + 9);
+    assert!(!ran.stdout.contains("memory"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_program_that_takes_all_files_and_terminals_is_started_again() {
+    misbehaving("files then exit 0").words("init.restart=on-failure").boot().expect(0).shows(&[
+        "starting it again",
+        "exited with status 0 after ",
+    ]);
+}
+
+#[test]
+fn a_program_that_closes_its_streams_goes_on() {
+    let ran = misbehaving("closed").boot().expect(6).shows(&["exited with status 6"]);
+    assert!(!ran.stdout.contains("nobody hears this"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_console_flooded_with_100_mb_stays_whole_and_the_status_arrives() {
+    let ran = misbehaving("flood 100").flag("--deadline").flag("1200s").boot().expect(5);
+    let n_lines = ran.stdout.lines().filter(|line| line.trim_end().bytes().all(|byte| byte == b'x')).count();
+    // The kernel may say something in between.
+    assert!(n_lines >= 99_900, "{n_lines}");
+    ran.shows(&["it: last line 1", "it: last line 9", "exited with status 5"]);
+}
