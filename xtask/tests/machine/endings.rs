@@ -8,7 +8,7 @@ const HARMLESS: [u8; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
 
 /// The lines in which init says how the program ended and what follows.
 fn endings(ran: &Ran) -> Vec<&str> {
-    let lines = ran.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("pid1: the program /bin/misbehave "));
+    let lines = ran.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("pid1: the program /bin/own "));
     lines.filter_map(|line| line.split_once(" after ")).map(|(ending, _)| ending).collect()
 }
 
@@ -51,7 +51,7 @@ fn a_program_that_fails_has_its_last_lines_shown() {
         "pid1: the last lines of the program:",
         "pid1: | it: line 6",
         "pid1: | it: line 15",
-        "pid1: the program /bin/misbehave exited with status 3 after ",
+        "pid1: the program /bin/own exited with status 3 after ",
         ", and restart is never",
     ]);
     assert!(!ran.stdout.contains("| it: line 5"), "{}", ran.stdout);
@@ -79,14 +79,14 @@ fn replaced_by_file(content: impl AsRef<[u8]>) -> Ran {
 #[test]
 fn a_program_that_cannot_be_started_is_explained() {
     let says = |ran: Ran, status, why: &str| {
-        ran.expect(status).shows(&["pid1: cannot start /bin/misbehave: ", why, "failure 2 in a row: the power goes off"]);
+        ran.expect(status).shows(&["pid1: cannot start /bin/own: ", why, "failure 2 in a row: the power goes off"]);
     };
     says(replaced("nothing").boot(), 127, "it is not in the image");
     says(replaced("folder").boot(), 126, "it is not a file");
     says(replaced("mode").boot(), 126, "it is not executable (chmod +x)");
-    says(replaced_by_file("#!/bin/no-such-shell\n"), 126, "the interpreter of its first line is not in the image");
+    says(replaced_by_file("#!/bin/no-such-shell\n"), 126, "its interpreter /bin/no-such-shell is not in the image");
     let dynamic = compiled("dynamic", "int main(void) { return 0; }", &[]);
-    says(replaced_by_file(std::fs::read(dynamic).unwrap()), 126, "it is dynamically linked, and its loader is not");
+    says(replaced_by_file(std::fs::read(dynamic).unwrap()), 126, "is missing: the program is dynamic; build it static");
     let mut foreign = std::fs::read(misbehave()).unwrap();
     foreign[18] = 0xb7; // e_machine: EM_AARCH64
     says(replaced_by_file(foreign), 126, "it is no program for this machine's processor");

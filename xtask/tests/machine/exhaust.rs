@@ -45,10 +45,11 @@ fn a_program_that_fills_the_memory_is_told_from_any_other_kill() {
 
 #[test]
 fn a_program_that_takes_all_files_and_terminals_is_started_again() {
-    misbehaving("files then exit 0").words("init.restart=on-failure").boot().expect(0).shows(&[
-        "starting it again",
-        "exited with status 0 after ",
-    ]);
+    misbehaving("files then exit 0")
+        .words("init.restart=on-failure")
+        .boot()
+        .expect(0)
+        .shows(&["starting it again", "exited with status 0 after "]);
 }
 
 #[test]

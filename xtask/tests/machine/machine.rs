@@ -130,7 +130,15 @@ impl Machine {
         let (keyboard, streams) = (child.stdin.take(), (child.stdout.take(), child.stderr.take()));
         let console = reader(streams.0.expect("a pipe"));
         let messages = reader(streams.1.expect("a pipe"));
-        Running { _checkout: self.checkout, child, keyboard, console, messages, seen: String::new(), stderr: String::new() }
+        Running {
+            _checkout: self.checkout,
+            child,
+            keyboard,
+            console,
+            messages,
+            seen: String::new(),
+            stderr: String::new(),
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 
 mod boot;
 mod cache;
-mod files;
 mod endings;
 mod exhaust;
+mod files;
 mod keyboard;
 mod machine;
 mod outputs;

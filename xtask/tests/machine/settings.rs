@@ -23,7 +23,7 @@ fn a_quiet_init_says_nothing() {
 #[test]
 fn init_tells_every_step_when_it_is_asked_to() {
     misbehaving("exit 0").words("init.log=debug").boot().expect(0).shows(&[
-        "pid1: started /bin/misbehave as process ",
+        "pid1: started /bin/own as process ",
         "ms after init",
         "pid1: the machine ends",
     ]);

@@ -8,7 +8,7 @@ fn usr1_usr2_and_pwr_switch_the_power_off_in_order() {
         misbehaving(&format!("tell {signal}")).boot().expect(9).shows(&[
             &format!("pid1: stopping the machine: {name} came"),
             "it: asked to end",
-            "pid1: the program /bin/misbehave exited with status 9",
+            "pid1: the program /bin/own exited with status 9",
         ]);
     }
 }
@@ -19,7 +19,7 @@ fn term_and_int_restart_the_machine_in_order() {
         misbehaving(&format!("tell {signal}")).boot().shows(&[
             &format!("pid1: stopping the machine: {name} came"),
             "it: asked to end",
-            "pid1: the program /bin/misbehave exited with status 9",
+            "pid1: the program /bin/own exited with status 9",
         ]);
     }
 }
@@ -34,9 +34,11 @@ fn hup_winch_and_realtime_signals_are_passed_on_to_the_program() {
 fn no_signal_kills_or_stops_pid_1() {
     // KILL, STOP, and all that the processor sends to who made a mistake; TTIN, TTOU, TSTP, PIPE, CHLD.
     let args = "at-pid-1 9 19 11 7 4 8 5 6 31 20 21 22 13 17 then exit 0";
-    misbehaving(args).words("init.restart=always init.restart-limit=2 init.on-crash-loop=poweroff").boot().expect(0).shows(
-        &["exited with status 0 after ", "(failure 1 of 2)", "exited with status 0 after "],
-    );
+    misbehaving(args)
+        .words("init.restart=always init.restart-limit=2 init.on-crash-loop=poweroff")
+        .boot()
+        .expect(0)
+        .shows(&["exited with status 0 after ", "(failure 1 of 2)", "exited with status 0 after "]);
 }
 
 #[test]
@@ -44,6 +46,6 @@ fn a_program_that_ignores_term_is_killed_when_its_time_is_over() {
     misbehaving("stubborn").words("init.stop-timeout=1s").boot().expect(128 + 9).shows(&[
         "it: deaf",
         "pid1: stopping the machine: SIGUSR2 came",
-        "pid1: the program /bin/misbehave does not end by itself: killing it",
+        "pid1: the program /bin/own does not end by itself: killing it",
     ]);
 }
