@@ -27,29 +27,42 @@ fn a_program_that_forks_without_bound_and_lives_can_be_stopped() {
 }
 
 #[test]
-fn a_program_that_fills_the_memory_is_killed_for_memory_and_started_again() {
+fn a_program_that_fills_the_memory_is_killed_for_that_and_started_again() {
     misbehaving("fill then exit 0").words("init.restart=on-failure").boot().expect(0).shows(&[
         "it: filling memory",
-        "killed for memory",
-        "starting it again",
+        "pid1: the program /bin/own was killed because the machine's memory was full after ",
+        "; starting it again in 100 ms",
         "exited with status 0 after ",
     ]);
 }
 
 #[test]
-fn a_program_that_fills_the_memory_is_told_from_any_other_kill() {
-    misbehaving("fill").boot().expect(128 + 9).shows(&["killed for memory"]).says(&["memory"]);
-    let ran = misbehaving("die 9").boot().expect(128 + 9);
+fn a_program_that_was_killed_for_memory_is_told_from_any_other_that_was_killed() {
+    misbehaving("fill").boot().expect(128 + 9).says(&["was killed because the machine's memory was full"]);
+    let ran = misbehaving("die 9").boot().expect(128 + 9).says(&["was killed by signal 9 (SIGKILL)"]);
     assert!(!ran.stdout.contains("memory"), "{}", ran.stdout);
 }
 
 #[test]
-fn a_program_that_takes_all_files_and_terminals_is_started_again() {
-    misbehaving("files then exit 0")
-        .words("init.restart=on-failure")
-        .boot()
-        .expect(0)
-        .shows(&["starting it again", "exited with status 0 after "]);
+fn a_program_that_takes_all_files_is_started_again() {
+    misbehaving("files then exit 0").words("init.restart=on-failure").boot().expect(0).shows(&[
+        "it: no more files: Too many open files in system",
+        "exited with status 3 after ",
+        "; starting it again in 100 ms",
+        "exited with status 0 after ",
+    ]);
+}
+
+#[test]
+fn a_program_that_fills_tmp_and_run_leaves_room_for_the_next_run() {
+    misbehaving("fill-folders then orphans 10").words("init.restart=on-failure").boot().expect(0).shows(&[
+        "it: /tmp/full has ",
+        "No space left on device",
+        "it: /run/full has ",
+        "No space left on device",
+        "exited with status 3 after ",
+        "it: 10 orphans",
+    ]);
 }
 
 #[test]

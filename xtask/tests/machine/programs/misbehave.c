@@ -79,32 +79,34 @@ static int n_others(void) {
     return n;
 }
 
-/* Makes orphans in waves; those of a wave die at the same moment. Then counts who is left. */
+/* Makes orphans, a wave at a time; all of a wave die at the same moment. Then counts who is left. */
 static int orphans(void) {
     int n = number(0), wave = 250;
     double start = now();
-    for (int made = 0; made < n;) {
-        int gate[2];
+    for (int made = 0; made < n; made += wave) {
+        int gate[2], status = 0;
+        char byte;
         if (pipe(gate)) return 10;
-        for (int i = 0; i < wave && made < n; i++) {
-            int child = fork();
-            if (child < 0) return 11;
-            if (!child) {
-                if (fork()) _exit(0);
-                close(gate[1]);
-                char byte;
-                _exit(read(gate[0], &byte, 1)); /* until everybody else has closed the other end */
+        int parent = fork();
+        if (parent < 0) return 11;
+        if (!parent) {
+            close(gate[1]);
+            for (int i = 0; i < wave && i < n - made; i++) {
+                int orphan = fork();
+                if (orphan < 0) _exit(12);
+                if (!orphan) _exit(read(gate[0], &byte, 1)); /* when everybody has closed the other end */
             }
-            waitpid(child, NULL, 0);
-            made++;
+            _exit(0);
         }
+        waitpid(parent, &status, 0);
+        if (status) return 12;
         close(gate[0]);
         close(gate[1]);
     }
     double made_by = now();
     while (n_others() && now() < made_by + 10) nap(1);
     printf("it: %d orphans in %.1f s, none left %.3f s later: %d\n", n, made_by - start, now() - made_by, n_others());
-    return n_others() ? 12 : 0;
+    return n_others() ? 13 : 0;
 }
 
 /* Forks without bound, and so do the children; they ignore TERM. */
@@ -221,14 +223,28 @@ static int leave_behind(void) {
     return number(0);
 }
 
-/* Opens files until there can be no more; with `tell`, terminals too. */
+/* Opens files until there can be no more: as nobody, for root is refused none before the memory is full. */
 static int files(void) {
     struct rlimit most = {1 << 20, 1 << 20};
+    int n_files = 0;
     setrlimit(RLIMIT_NOFILE, &most);
-    int n_files = 0, n_terminals = 0;
-    while (open("/dev/ptmx", O_RDWR | O_NOCTTY) >= 0) n_terminals++;
-    while (n_files < 400000 && open("/dev/null", O_RDONLY) >= 0) n_files++;
-    printf("it: %d terminals, %d files\n", n_terminals, n_files);
+    if (setuid(65534)) return 10;
+    while (open("/dev/null", O_RDONLY) >= 0) n_files++;
+    printf("it: no more files: %s after %d\n", strerror(errno), n_files);
+    return 3;
+}
+
+/* Fills the folders that are memory; what is in it stays when the program ends. */
+static int fill_folders(void) {
+    static char piece[1 << 16];
+    const char *names[] = {"/tmp/full", "/run/full"};
+    for (int i = 0; i < 2; i++) {
+        long n_pieces = 0;
+        int file = open(names[i], O_WRONLY | O_CREAT, 0644);
+        while (write(file, piece, sizeof piece) > 0) n_pieces++;
+        printf("it: %s has %ld kB: %s\n", names[i], n_pieces * 64, strerror(errno));
+        fflush(stdout);
+    }
     return 3;
 }
 
@@ -281,6 +297,7 @@ int main(int n, char **args) {
     if (!strcmp(step, "orphans")) return orphans();
     if (!strcmp(step, "bomb")) return bomb();
     if (!strcmp(step, "fill")) fill();
+    if (!strcmp(step, "fill-folders")) return fill_folders();
     if (!strcmp(step, "flood")) return flood();
     if (!strcmp(step, "closed")) return closed();
     if (!strcmp(step, "every-end")) return every_end(run);
