@@ -239,6 +239,9 @@ impl Packages {
         // How xtask is compiled is nothing to an image's program.
         if let Some(profiles) = root.get_mut("profile").and_then(Value::as_table_mut) {
             profiles.retain(|name, _| name != "dev" && name != "test");
+            for packages in profiles.iter_mut().filter_map(|(_, profile)| profile.get_mut("package")?.as_table_mut()) {
+                packages.retain(|name, _| members.contains_key(name) || !self.members.contains_key(name));
+            }
         }
         toml::to_string(&root).context("failed to write a manifest")
     }
@@ -380,6 +383,21 @@ dependencies = ["dep 2.0.0"]
         let before = packages("package.name = 'other'").cut("app").unwrap();
         let after = packages("package.name = 'other'\ndependencies = { dep = '2' }").cut("app").unwrap();
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn only_members_that_are_there_keep_profiles_of_their_own() {
+        let profile = |app: &str| {
+            let mut packages = packages("package.name = 'other'");
+            packages.root = toml::from_str(&format!(
+                "[workspace]\nmembers = []\n[profile.image.package]\napp.opt-level = '{app}'\ndep.opt-level = 3"
+            ))
+            .unwrap();
+            packages
+        };
+        assert!(profile("z").cut("app").unwrap().root_manifest.contains("\"z\""));
+        assert_eq!(profile("z").cut("lib").unwrap(), profile("s").cut("lib").unwrap());
+        assert!(profile("z").cut("lib").unwrap().root_manifest.contains("dep"));
     }
 
     #[test]
