@@ -27,10 +27,13 @@ pub struct Net {
     /// By index.
     links: Vec<Link>,
     card: Option<Card>,
+    /// [`Net::handle`] has been called, so cards are looked at.
+    is_open: bool,
 }
 
 impl Net {
-    /// Switches loopback on and starts with the links that there are. Problems are said on the console.
+    /// Switches loopback on, which every program may count on. Cards are left to the first [`Net::handle`], for a program
+    /// that does not wait for the network need not wait for their drivers. Problems are said on the console.
     ///
     /// `hostname` is what DHCP servers are told. Unless it `is_fixed`, a lease may name the machine.
     pub fn start(config: &Network, hostname: Option<&str>, is_fixed: bool) -> Self {
@@ -41,8 +44,8 @@ impl Net {
             })
             .ok();
         let names = Names { hostname: hostname.map(str::to_owned), is_fixed };
-        let mut net = Self { kernel, config: config.clone(), names, links: Vec::new(), card: None };
-        net.handle();
+        let mut net = Self { kernel, config: config.clone(), names, links: Vec::new(), card: None, is_open: false };
+        net.listen();
         net
     }
 
@@ -54,16 +57,27 @@ impl Net {
 
     /// When [`Net::handle`] must be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
+        if !self.is_open {
+            return Some(Instant::now());
+        }
         self.card.as_ref().and_then(Card::deadline)
     }
 
     /// Takes all that has come and is due.
     pub fn handle(&mut self) {
-        for event in self.kernel.as_mut().map(Kernel::take_events).unwrap_or_default() {
-            self.hear(event);
+        if !self.is_open {
+            self.is_open = true;
+            self.choose_card();
         }
+        self.listen();
         if let (Some(kernel), Some(card)) = (&self.kernel, &mut self.card) {
             card.handle(kernel, &self.names);
+        }
+    }
+
+    fn listen(&mut self) {
+        for event in self.kernel.as_mut().map(Kernel::take_events).unwrap_or_default() {
+            self.hear(event);
         }
     }
 
@@ -131,6 +145,9 @@ impl Net {
     /// Takes the card that was asked for, else the first there is, and tells it of changes of its link.
     fn choose_card(&mut self) {
         let Some(kernel) = &self.kernel else { return };
+        if !self.is_open {
+            return;
+        }
         if self.card.is_none() && self.config.mode != NetworkMode::Off {
             let is_wanted = |link: &&Link| self.config.interface.as_ref().is_none_or(|name| *name == link.name);
             let link = self.links.iter().filter(|link| link.mac.is_some()).find(is_wanted);

@@ -44,7 +44,7 @@ pub mod volume;
 mod watch;
 
 pub use accel::{Accelerator, Choice, KvmError, Selected, select};
-pub use cmdline::{PANIC_WORD, REPORT_WORD, command_line};
+pub use cmdline::{PANIC_WORD, REPORT_WORD, TIMER_WORD, command_line};
 pub use devices::{Addresses, Devices, Network};
 pub use diagnose::Diagnosis;
 pub use ending::{Ending, Outcome};

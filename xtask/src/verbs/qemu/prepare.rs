@@ -9,7 +9,7 @@ use crate::cli::QemuArgs;
 use crate::image::{Image, Mode};
 use crate::qemu::kernel_options::fragment_of;
 use crate::qemu::{
-    self, Addresses, Devices, KernelOptions, Network, PANIC_WORD, REPORT_WORD, cmdline, forward, volume,
+    self, Addresses, Devices, KernelOptions, Network, PANIC_WORD, REPORT_WORD, TIMER_WORD, cmdline, forward, volume,
 };
 
 /// The kernel's words and the program's arguments. In supervised mode the spec's arguments are in init's configuration,
@@ -17,7 +17,7 @@ use crate::qemu::{
 pub fn command_line(image: &Image, args: &QemuArgs) -> Result<String> {
     let is_direct = image.program.mode == Mode::Direct;
     let mut words: Vec<String> = image.kernel_words().into_iter().map(str::to_owned).collect();
-    words.push(PANIC_WORD.to_owned());
+    words.extend([PANIC_WORD, TIMER_WORD].map(str::to_owned));
     if !is_direct {
         words.push(REPORT_WORD.to_owned());
         words.extend(args.volumes.iter().filter_map(|volume| volume.word(&image.volumes)));
