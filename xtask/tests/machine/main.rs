@@ -16,3 +16,4 @@ mod restart;
 mod settings;
 mod signals;
 mod support;
+mod times;
