@@ -6,7 +6,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use pid1_init::input;
 use rustix::fs::OFlags;
@@ -21,13 +20,14 @@ pub struct Buttons(Vec<File>);
 /// Opens every input device that has a power button. Most virtual machines have one; without any this is empty.
 pub fn open() -> Buttons {
     let entries = fs::read_dir("/dev/input").into_iter().flatten().flatten();
-    let devices = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"event"));
-    let buttons: Vec<File> = devices.filter_map(|entry| open_button(&entry.path())).collect();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let devices = names.filter(|name| name.starts_with("event"));
+    let buttons: Vec<File> = devices.filter_map(|name| open_button(&format!("/dev/input/{name}"))).collect();
     debug(&format!("power buttons: {}", buttons.len()));
     Buttons(buttons)
 }
 
-fn open_button(path: &Path) -> Option<File> {
+fn open_button(path: &str) -> Option<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let device = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let keys = ioctl::keys(&device).ok()?;

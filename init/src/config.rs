@@ -241,10 +241,13 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Sets a key to the meaning of a text.
+type Set = fn(&mut Config, &str) -> Result<(), String>;
+
 /// Keys that hold one value: how it is set, and how it is told.
 struct Key {
     name: &'static str,
-    set: fn(&mut Config, &str) -> Result<(), String>,
+    set: Set,
     /// None where the value is the default, or is none.
     get: fn(&Config) -> Option<String>,
 }
@@ -254,7 +257,7 @@ macro_rules! key {
     ($name:literal, $($field:ident).+) => {
         Key {
             name: $name,
-            set: |config, text| Value::read(text).map(|value| config.$($field).+ = value),
+            set: |config, text| put(&mut config.$($field).+, text),
             get: |config| (config.$($field).+ != Config::default().$($field).+).then(|| config.$($field).+.write()),
         }
     };
@@ -284,9 +287,25 @@ const KEYS: [Key; 12] = [
     },
 ];
 
+/// The names of [`KEYS`] and how they are set. Init uses this table alone, so that it need not hold what writes values.
+const SETTERS: [(&str, Set); KEYS.len()] = {
+    let mut setters = [(KEYS[0].name, KEYS[0].set); KEYS.len()];
+    let mut i = 1;
+    while i < KEYS.len() {
+        setters[i] = (KEYS[i].name, KEYS[i].set);
+        i += 1;
+    }
+    setters
+};
+
+fn put<T: Value>(place: &mut T, text: &str) -> Result<(), String> {
+    *place = T::read(text)?;
+    Ok(())
+}
+
 /// The keys that the kernel command line may set, as `init.KEY=VALUE`.
 pub(crate) fn changeable() -> impl Iterator<Item = &'static str> {
-    ["env", "volume"].into_iter().chain(KEYS.iter().map(|key| key.name))
+    ["env", "volume"].into_iter().chain(SETTERS.iter().map(|(name, _)| *name))
 }
 
 impl Config {
@@ -311,8 +330,8 @@ impl Config {
                 self.volumes.retain(|other| other.path != volume.path);
                 self.volumes.push(volume);
             }
-            _ => match KEYS.iter().find(|known| known.name == key) {
-                Some(known) => (known.set)(self, value)?,
+            _ => match SETTERS.iter().find(|(name, _)| *name == key) {
+                Some((_, set)) => set(self, value)?,
                 None => return Err(unknown("key", key, &all_keys())),
             },
         }

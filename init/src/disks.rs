@@ -1,6 +1,5 @@
 //! The disks and partitions of the machine, and what their first bytes say about them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -27,9 +26,9 @@ pub struct Disk {
     pub superblock: Option<Superblock>,
 }
 
-/// All disks that were found so far, by name. Each is read once.
+/// All disks that were found so far, in the order of their names. Each is read once.
 #[derive(Default)]
-pub struct Disks(BTreeMap<String, Disk>);
+pub struct Disks(Vec<Disk>);
 
 impl Disks {
     /// Adds the disks that were not there the last time.
@@ -37,18 +36,19 @@ impl Disks {
         for entry in fs::read_dir(LIST).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             // A drive without a medium has no size; it may get one.
-            if self.0.contains_key(&name) || attribute(&name, "size").is_none_or(|size| size == "0") {
+            if self.0.iter().any(|disk| disk.name == name) || attribute(&name, "size").is_none_or(|size| size == "0") {
                 continue;
             }
-            if let Some(disk) = Disk::read(name.clone()) {
-                self.0.insert(name, disk);
+            if let Some(disk) = Disk::read(name) {
+                let place = self.0.iter().position(|other| other.name > disk.name).unwrap_or(self.0.len());
+                self.0.insert(place, disk);
             }
         }
     }
 
     /// Every disk that `source` means, by name. Only labels and UUIDs can mean several.
     pub fn find(&self, source: &Source) -> Vec<&Disk> {
-        self.0.values().filter(|disk| disk.is(source)).collect()
+        self.0.iter().filter(|disk| disk.is(source)).collect()
     }
 
     /// Whether the kernel knows of disks at all.
@@ -59,7 +59,7 @@ impl Disks {
 
 impl fmt::Display for Disks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let disks: Vec<String> = self.0.values().map(ToString::to_string).collect();
+        let disks: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         match disks.as_slice() {
             [] => write!(f, "the machine has no disk"),
             [disk] => write!(f, "the machine's only disk is {disk}"),
@@ -73,8 +73,9 @@ impl Disk {
     fn read(name: String) -> Option<Self> {
         // A partition has the serial number of its disk; the name under which others know it ends in its own number.
         let serial = attribute(&name, "serial").or_else(|| {
-            let disk = fs::canonicalize(format!("{LIST}/{name}")).ok()?;
-            let disk = disk.parent()?.file_name()?.to_str()?;
+            // A link to the partition's folder, which is in its disk's.
+            let link = fs::read_link(format!("{LIST}/{name}")).ok()?.into_os_string().into_string().ok()?;
+            let disk = link.rsplit('/').nth(1)?;
             Some(format!("{}-part{}", attribute(disk, "serial")?, attribute(&name, "partition")?))
         });
         let mut disk = Self { name, serial, superblock: None };
@@ -132,5 +133,5 @@ impl fmt::Display for Disk {
 /// A file of the disk's folder in /sys, without the line's end. `None` if it is not there or empty.
 fn attribute(name: &str, file: &str) -> Option<String> {
     let text = fs::read_to_string(format!("{LIST}/{name}/{file}")).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    Some(text.trim_ascii().to_owned()).filter(|text| !text.is_empty())
 }

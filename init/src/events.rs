@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pid1_init::config::{Config, NetworkMode, Start};
 use pid1_init::supervise::{Action, End, Event, Goal, Supervisor};
+use pid1_init::time::millis;
 use pid1_init::{Ending, LogLevel, Off};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
@@ -190,7 +191,7 @@ impl Machine {
                 let (program, age) = (&self.config.program, self.born.elapsed());
                 let now = times::since_kernel();
                 times::write(now.saturating_sub(age), now);
-                let (pid, age) = (pid.as_raw_pid(), age.as_millis());
+                let (pid, age) = (pid.as_raw_pid(), millis(age));
                 console::debug(&format!("started {program} as process {pid}, {age} ms after init"));
                 self.tell(Event::Started);
             }

@@ -39,6 +39,7 @@ pub mod mount_table;
 pub mod netlink;
 pub mod superblock;
 pub mod supervise;
+pub mod time;
 
 pub use cmdline::{LogLevel, Off, Overrides};
 pub use complaint::Complaint;

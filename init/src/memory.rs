@@ -3,7 +3,7 @@
 /// How many processes were killed for want of memory since the boot, in the text of `/proc/vmstat`. `None` if the kernel
 /// does not count them.
 pub fn oom_kills(vmstat: &str) -> Option<u64> {
-    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim_ascii().parse().ok())
 }
 
 #[cfg(test)]

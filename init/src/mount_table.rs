@@ -1,24 +1,25 @@
 //! The kernel's table of what is mounted, as `/proc/self/mounts` shows it: which of it must be unmounted before the power
 //! goes off.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
-
 /// Where something is mounted that lies on a disk, or below such a place: the volumes, and what the program itself
 /// mounted. In the order in which it can be unmounted.
-pub fn on_disks(table: &[u8]) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = Vec::new();
+pub fn on_disks(table: &[u8]) -> Vec<Vec<u8>> {
+    let mut places: Vec<Vec<u8>> = Vec::new();
     for line in table.split(|byte| *byte == b'\n') {
         let mut words = line.split(|byte| *byte == b' ');
         let (Some(source), Some(place)) = (words.next(), words.next()) else { continue };
-        let place = PathBuf::from(OsString::from_vec(unescape(place)));
-        if source.starts_with(b"/dev/") || places.iter().any(|above| place.starts_with(above)) {
+        let place = unescape(place);
+        if source.starts_with(b"/dev/") || places.iter().any(|above| is_below(&place, above)) {
             places.push(place);
         }
     }
     places.reverse();
     places
+}
+
+/// Whether a path is another one, or below it.
+fn is_below(path: &[u8], above: &[u8]) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| above == b"/" || rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The kernel writes white space, `\` and `#` as `\` and three octal digits.
@@ -48,7 +49,13 @@ mod tests {
             /dev/vda /data ext4 rw 0 0\n/dev/vdb /my\\040disk vfat ro 0 0\ntmpfs /data/tmp tmpfs rw 0 0\n\
             tmpfs /database tmpfs rw 0 0\n/dev/vda /srv ext4 rw 0 0\n";
         let expect = ["/srv", "/data/tmp", "/my disk", "/data"];
-        assert_eq!(on_disks(table), expect.map(PathBuf::from));
+        assert_eq!(on_disks(table), expect.map(|place| place.as_bytes().to_vec()));
+    }
+
+    #[test]
+    fn all_is_below_a_root_on_a_disk() {
+        let table = b"/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\n";
+        assert_eq!(on_disks(table), [b"/proc".to_vec(), b"/".to_vec()]);
     }
 
     #[test]

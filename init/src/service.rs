@@ -1,7 +1,6 @@
 //! Starts the program: in front of the console, with a clean slate of signals and a small environment. It never waits for it;
 //! that is `reap`'s work alone.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, NulError, OsString};
 use std::fmt;
 use std::fs;
@@ -17,7 +16,7 @@ use rustix::process::Pid;
 use crate::sys::{self, Program};
 
 /// What every program finds in its environment; the image's own variables come on top.
-const ENVIRONMENT: [(&str, &str); 3] = [("PATH", "/bin:/sbin:/usr/bin:/usr/sbin"), ("HOME", "/"), ("TERM", "linux")];
+const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/"), ("PATH", "/bin:/sbin:/usr/bin:/usr/sbin"), ("TERM", "linux")];
 
 /// Why the program could not be started.
 pub struct Failure {
@@ -47,13 +46,13 @@ fn describe<'a>(
 ) -> Result<Program<'a>, NulError> {
     let args = args.map_or_else(|| config.args.iter().map(OsString::from).collect(), <[OsString]>::to_vec);
     let args = [OsString::from(&config.program)].into_iter().chain(args);
-    // A map, so that the image's own variables take the place of these.
-    let mut env = BTreeMap::from(ENVIRONMENT);
-    env.extend(config.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    // The image's own variables take the place of these.
+    let own = config.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let env = ENVIRONMENT.into_iter().filter(|(name, _)| !config.env.contains_key(*name)).chain(own);
     Ok(Program {
         path: CString::new(config.program.as_str())?,
         args: args.map(|arg| CString::new(arg.into_vec())).collect::<Result<_, _>>()?,
-        env: env.iter().map(|(name, value)| CString::new(format!("{name}={value}"))).collect::<Result<_, _>>()?,
+        env: env.map(|(name, value)| CString::new(format!("{name}={value}"))).collect::<Result<_, _>>()?,
         terminal,
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::Ending;
 use crate::cmdline::LogLevel;
 use crate::config::{OnCrashLoop, Restart, Supervise};
+use crate::time::millis;
 
 /// How long the program's leftovers have to end by themselves once it has ended.
 const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(2);
@@ -337,7 +338,7 @@ impl Supervisor {
 
 /// A time as people say it. Without floating point, whose formatting would be a tenth of init.
 fn seconds(time: Duration) -> String {
-    match time.as_millis() {
+    match millis(time) {
         millis @ ..1000 => format!("{millis} ms"),
         millis @ ..100_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         millis => format!("{} s", millis / 1000),

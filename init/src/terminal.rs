@@ -142,7 +142,7 @@ impl Terminal {
         let readable = |line: &str| -> String {
             line.chars().filter(|c| !c.is_control() || *c == '\t').take(SHOWN_CHARACTERS).collect()
         };
-        let lines: Vec<String> = text.lines().map(readable).filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<String> = text.lines().map(readable).filter(|line| !line.trim_ascii().is_empty()).collect();
         lines.into_iter().rev().take(N_SHOWN).rev().collect()
     }
 }

@@ -2,11 +2,12 @@
 //! from the start of the kernel.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::console;
+use crate::{console, mounts};
 
 const FOLDER: &str = "/run/pid1";
 const FILE: &str = "/run/pid1/boot";
@@ -20,7 +21,7 @@ pub fn since_kernel() -> Duration {
 pub fn write(init: Duration, program: Duration) {
     let line = |name, time: Duration| format!("{name} {}.{:03}\n", time.as_secs(), time.subsec_millis());
     let text = line("init", init) + &line("program", program);
-    let written = fs::create_dir_all(FOLDER).and_then(|()| fs::write(FILE, text));
+    let written = mounts::make_folders(FOLDER).map_err(io::Error::from).and_then(|()| fs::write(FILE, text));
     if let Err(error) = written {
         console::debug(&format!("cannot write {FILE}: {error}"));
     }

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::console::{debug, log, warn};
 use crate::disks::{Disk, Disks};
+use crate::mounts;
 
 /// How long a required disk may take to appear, from the start of [`mount_all`]. Virtio disks are there before init is;
 /// USB and NVMe need a second or two.
@@ -38,7 +38,7 @@ const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 #[derive(Default)]
 #[must_use = "volumes have to be unmounted before the power goes off"]
 pub struct Mounted {
-    places: Vec<PathBuf>,
+    places: Vec<Vec<u8>>,
     missing: Option<String>,
 }
 
@@ -53,7 +53,7 @@ pub fn mount_all(volumes: &[Volume]) -> Mounted {
     }
     for volume in volumes {
         match mount(volume, &mut disks, start) {
-            Ok(()) => mounted.places.push(PathBuf::from(&volume.path)),
+            Ok(()) => mounted.places.push(volume.path.clone().into_bytes()),
             Err(why) if volume.required => {
                 mounted.miss(format!("the program cannot start without its volume {}: {why}", volume.path));
             }
@@ -99,7 +99,8 @@ fn mount(volume: &Volume, disks: &mut Disks, start: Instant) -> Result<(), Strin
         warn(&format!("volume {}: {text}; the first counts", volume.path));
     }
     let kind = kind_of(volume, disk)?;
-    fs::create_dir_all(&volume.path).map_err(|error| format!("failed to make the folder: {error}"))?;
+    mounts::make_folders(&volume.path)
+        .map_err(|error| format!("failed to make the folder: {}", io::Error::from(error)))?;
     let options = match kind {
         // The default is the disk's own, and mkfs writes "continue" there: to go on writing to what is broken.
         FileSystem::Ext4 => c"errors=remount-ro",
@@ -208,8 +209,8 @@ fn checker(kind: FileSystem) -> &'static str {
     }
 }
 
-fn unmount(place: &Path) {
-    let at = place.display();
+fn unmount(place: &[u8]) {
+    let at = String::from_utf8_lossy(place);
     match rustix::mount::unmount(place, UnmountFlags::empty()) {
         Ok(()) => debug(&format!("unmounted {at}")),
         // Nothing is mounted there any more.

@@ -119,7 +119,7 @@ pub fn restart_after_panic() {
     for (setting, value) in [("panic", PAUSE), ("panic_on_oops", "1")] {
         let path = format!("/proc/sys/kernel/{setting}");
         let set = match fs::read_to_string(&path) {
-            Ok(text) if text.trim() == "0" => fs::write(&path, value),
+            Ok(text) if text.trim_ascii() == "0" => fs::write(&path, value),
             other => other.map(|_| ()),
         };
         if let Err(error) = set {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{NetworkMode, OnCrashLoop, Restart, Start, StaticAddress};
 use crate::complaint::unknown;
+use crate::time::millis;
 
 /// A value with a text. What [`Value::write`] writes, [`Value::read`] reads back.
 pub(super) trait Value: Sized {
@@ -68,7 +69,7 @@ impl Value for Duration {
     }
 
     fn write(&self) -> String {
-        match self.as_millis() {
+        match millis(*self) {
             millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
             millis => format!("{millis}ms"),
         }

@@ -18,6 +18,7 @@ use super::message::{Answer, Kind, Question, option};
 use super::random::Random;
 use crate::cmdline::LogLevel;
 use crate::ipv4::Settings;
+use crate::time::millis;
 
 mod phase;
 
@@ -327,7 +328,7 @@ impl Client {
 
     /// Section 4.4.5: a little earlier than agreed on, so that machines that started together do not renew together.
     fn ends(&mut self, asked: Time, times: Times) -> Ends {
-        let earlier = u32::try_from((times.renew / 32).as_millis()).unwrap_or(u32::MAX);
+        let earlier = u32::try_from(millis(times.renew / 32)).unwrap_or(u32::MAX);
         let earlier = Duration::from_millis(self.random.up_to(earlier).into());
         Ends {
             renew: asked.saturating_add(times.renew.saturating_sub(earlier)),
@@ -369,7 +370,7 @@ impl Client {
     /// How long to wait after a message was sent `n_before` times before.
     fn backoff(&mut self, n_before: u32) -> Duration {
         let wait = FIRST_WAIT.saturating_mul(1 << n_before.min(8)).min(LONGEST_WAIT);
-        let jitter = self.random.up_to(2 * u32::try_from(JITTER.as_millis()).unwrap_or(0));
+        let jitter = self.random.up_to(2 * u32::try_from(millis(JITTER)).unwrap_or(0));
         wait.saturating_sub(JITTER).saturating_add(Duration::from_millis(jitter.into()))
     }
 
