@@ -1,7 +1,6 @@
 //! Standard streams and the log. Writing to either must never fail, block the machine or panic: a machine without a
 //! console, or with one that nobody reads, still runs its program.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -33,14 +32,14 @@ const KERN_DEBUG: u8 = 7;
 
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static KERNEL_LEVEL: AtomicU8 = AtomicU8::new(cmdline::KERNEL_LEVEL);
-static OUTPUT: Mutex<Output> = Mutex::new(Output { device: None, pending: VecDeque::new(), is_raw: false });
+static OUTPUT: Mutex<Output> = Mutex::new(Output { device: None, pending: Vec::new(), is_raw: false });
 static KMSG: OnceLock<OwnedFd> = OnceLock::new();
 
 /// The console, and what it has yet to take.
 struct Output {
     /// Without one, lines go to standard error.
     device: Option<OwnedFd>,
-    pending: VecDeque<u8>,
+    pending: Vec<u8>,
     /// The terminal adds no carriage return to a line feed.
     is_raw: bool,
 }
@@ -176,8 +175,7 @@ impl Output {
             return;
         };
         while !self.pending.is_empty() {
-            let (front, _) = self.pending.as_slices();
-            match rustix::io::write(device, front) {
+            match rustix::io::write(device, &self.pending) {
                 Ok(n_bytes) => drop(self.pending.drain(..n_bytes.min(self.pending.len()))),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,

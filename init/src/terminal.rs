@@ -3,7 +3,6 @@
 //!
 //! It must be a real terminal and no pipe: C programs hold back what they print into a pipe, and shells want one.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ pub struct Terminal {
     is_deaf: bool,
     /// Typed, and not yet taken by the program.
     typed: Vec<u8>,
-    kept: VecDeque<u8>,
+    kept: Vec<u8>,
 }
 
 impl Terminal {
@@ -66,7 +65,7 @@ impl Terminal {
         unlockpt(&master)?;
         let slave = ioctl_tiocgptpeer(&master, flags)?;
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master, slave, console: console::device(), is_deaf: false, typed: Vec::new(), kept: VecDeque::new() })
+        Ok(Self { master, slave, console: console::device(), is_deaf: false, typed: Vec::new(), kept: Vec::new() })
     }
 
     /// What the program gets as its standard streams.
@@ -137,7 +136,7 @@ impl Terminal {
 
     /// The last lines of the output, and forgets them.
     pub fn take_last_lines(&mut self) -> Vec<String> {
-        let bytes: Vec<u8> = self.kept.drain(..).collect();
+        let bytes = std::mem::take(&mut self.kept);
         let text = String::from_utf8_lossy(&bytes);
         let readable = |line: &str| -> String {
             line.chars().filter(|c| !c.is_control() || *c == '\t').take(SHOWN_CHARACTERS).collect()
