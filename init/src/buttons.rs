@@ -2,7 +2,7 @@
 //!
 //! Only input devices that are there at boot are watched.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use rustix::system::{RebootCommand, reboot};
 
 use crate::console::debug;
+use crate::folders;
 use crate::sys::ioctl;
 
 /// The input devices that have a power button.
@@ -19,9 +20,7 @@ pub struct Buttons(Vec<File>);
 
 /// Opens every input device that has a power button. Most virtual machines have one; without any this is empty.
 pub fn open() -> Buttons {
-    let entries = fs::read_dir("/dev/input").into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let devices = names.filter(|name| name.starts_with("event"));
+    let devices = folders::names("/dev/input").into_iter().filter(|name| name.starts_with("event"));
     let buttons: Vec<File> = devices.filter_map(|name| open_button(&format!("/dev/input/{name}"))).collect();
     debug(&format!("power buttons: {}", buttons.len()));
     Buttons(buttons)

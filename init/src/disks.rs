@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use pid1_init::config::Source;
 use pid1_init::superblock::{self, Superblock};
 
-use crate::console;
+use crate::{console, folders};
 
 /// Where the kernel lists disks and partitions.
 const LIST: &str = "/sys/class/block";
@@ -33,8 +33,7 @@ pub struct Disks(Vec<Disk>);
 impl Disks {
     /// Adds the disks that were not there the last time.
     pub fn scan(&mut self) {
-        for entry in fs::read_dir(LIST).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else { continue };
+        for name in folders::names(LIST) {
             // A drive without a medium has no size; it may get one.
             if self.0.iter().any(|disk| disk.name == name) || attribute(&name, "size").is_none_or(|size| size == "0") {
                 continue;

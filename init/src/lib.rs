@@ -15,6 +15,7 @@
 //! | `terminal` | the program's terminal, in front of the console |
 //! | `events` | the one loop: what happens, and what is done about it |
 //! | `volumes`, `disks` | the disks: found, mounted, unmounted |
+//! | `folders` | made, and listed |
 //! | `watchdog` | who restarts a machine that hangs |
 //! | `net` | links, the lease, /etc/resolv.conf |
 //! | `service` | starts the program |

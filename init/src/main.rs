@@ -11,6 +11,7 @@ mod buttons;
 mod console;
 mod disks;
 mod events;
+mod folders;
 mod mounts;
 mod net;
 mod oom;

@@ -96,19 +96,6 @@ fn mount_one(line: &Mount) -> Result<(), Errno> {
     }
 }
 
-/// Makes a folder, and those around it that are missing. By itself, for the standard library's way brings half of its paths
-/// along, which nothing else here needs.
-pub fn make_folders(path: &str) -> Result<(), Errno> {
-    let around = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
-    for folder in around.chain([path]).filter(|folder| !folder.is_empty()) {
-        match rustix::fs::mkdir(folder, Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 fn complain(line: &Mount, error: Errno) {
     let Mount { kind, at, .. } = line;
     let why = match error {

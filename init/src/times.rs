@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::{console, mounts};
+use crate::{console, folders};
 
 const FOLDER: &str = "/run/pid1";
 const FILE: &str = "/run/pid1/boot";
@@ -21,7 +21,7 @@ pub fn since_kernel() -> Duration {
 pub fn write(init: Duration, program: Duration) {
     let line = |name, time: Duration| format!("{name} {}.{:03}\n", time.as_secs(), time.subsec_millis());
     let text = line("init", init) + &line("program", program);
-    let written = mounts::make_folders(FOLDER).map_err(io::Error::from).and_then(|()| fs::write(FILE, text));
+    let written = folders::make(FOLDER).map_err(io::Error::from).and_then(|()| fs::write(FILE, text));
     if let Err(error) = written {
         console::debug(&format!("cannot write {FILE}: {error}"));
     }

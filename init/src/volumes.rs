@@ -18,7 +18,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::console::{debug, log, warn};
 use crate::disks::{Disk, Disks};
-use crate::mounts;
+use crate::folders;
 
 /// How long a required disk may take to appear, from the start of [`mount_all`]. Virtio disks are there before init is;
 /// USB and NVMe need a second or two.
@@ -99,8 +99,7 @@ fn mount(volume: &Volume, disks: &mut Disks, start: Instant) -> Result<(), Strin
         warn(&format!("volume {}: {text}; the first counts", volume.path));
     }
     let kind = kind_of(volume, disk)?;
-    mounts::make_folders(&volume.path)
-        .map_err(|error| format!("failed to make the folder: {}", io::Error::from(error)))?;
+    folders::make(&volume.path).map_err(|error| format!("failed to make the folder: {}", io::Error::from(error)))?;
     let options = match kind {
         // The default is the disk's own, and mkfs writes "continue" there: to go on writing to what is broken.
         FileSystem::Ext4 => c"errors=remount-ro",
