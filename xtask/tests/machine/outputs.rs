@@ -64,6 +64,17 @@ fn the_machine_is_small() {
     assert!(size("initramfs.cpio") <= 200_000, "initramfs: {}", size("initramfs.cpio"));
 }
 
+/// Every machine carries init, so no change may make it large unseen.
+#[test]
+fn init_is_small() {
+    let this = built();
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("cpio --quiet -id init < '{}'", this.root.join(INITRAMFS).display());
+    assert!(Command::new("sh").args(["-c", &script]).current_dir(folder.path()).status().unwrap().success());
+    let size = std::fs::metadata(folder.path().join("init")).unwrap().len();
+    assert!(size < 200_000, "init: {size}");
+}
+
 #[test]
 fn the_manifest_tells_every_input_tool_step_and_file() {
     let this = built();
