@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pid1_init::{LogLevel, cmdline};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +13,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::{Action, OptionalActions, tcdrain, tcflow, tcgetattr, tcsetattr};
+
+use crate::clock;
 
 /// Where standard streams lead when the kernel could not open them, best first. The last always opens, neither reads
 /// nor writes, and keeps files opened later from becoming somebody's standard output.
@@ -198,9 +200,9 @@ pub fn drain() {
 
 /// Waits until the console has taken what is pending, or this time is over.
 pub fn drain_pending(patience: Duration) {
-    let deadline = Instant::now() + patience;
+    let deadline = clock::now() + patience;
     while is_behind() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = clock::until(deadline);
         let Ok(output) = OUTPUT.try_lock() else { return };
         let Some(device) = &output.device else { return };
         let timeout = Timespec::try_from(left).ok();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pid1_init::config::{Config, NetworkMode, Start};
 use pid1_init::supervise::{Action, End, Event, Goal, Supervisor};
@@ -13,6 +13,7 @@ use rustix::process::Pid;
 use rustix::system::RebootCommand;
 
 use crate::buttons::Buttons;
+use crate::clock::Moment;
 use crate::net::Net;
 use crate::reap::Found;
 use crate::report::Channel;
@@ -20,7 +21,7 @@ use crate::shutdown::EVERYBODY;
 use crate::terminal::Terminal;
 use crate::volumes::Mounted;
 use crate::watchdog::Watchdog;
-use crate::{buttons, console, oom, reap, seed, service, shutdown, sys, times, volumes, watchdog};
+use crate::{buttons, clock, console, oom, reap, seed, service, shutdown, sys, times, volumes, watchdog};
 
 /// What a signal to PID 1 asks for. What `poweroff`, `halt` and `reboot` of busybox send; PWR is the kernel's word for a
 /// failing power supply, and INT its word for Ctrl-Alt-Del.
@@ -58,7 +59,7 @@ pub struct Machine {
     /// The device that leads to the host.
     report: Option<String>,
     /// Init's first instruction.
-    born: Instant,
+    born: Moment,
     supervisor: Supervisor,
     signals: Option<OwnedFd>,
     host: Option<Channel>,
@@ -74,7 +75,7 @@ pub struct Machine {
 
 impl Machine {
     /// Of this configuration. `args` take the place of the image's.
-    pub fn new(config: Config, args: Option<Vec<OsString>>, off: Off, report: Option<&str>, born: Instant) -> Self {
+    pub fn new(config: Config, args: Option<Vec<OsString>>, off: Off, report: Option<&str>, born: Moment) -> Self {
         let signals = sys::signals_as_events();
         if let Err(error) = &signals {
             console::warn(&format!("the machine hears no signals, it was built without signalfd: {error}"));
@@ -85,7 +86,7 @@ impl Machine {
         let volumes = volumes::mount_all(&config.volumes);
         let net = Net::start(&config.network, config.hostname.as_deref(), config.hostname.is_some());
         Self {
-            supervisor: Supervisor::new(&config.program, config.supervise, born.elapsed()),
+            supervisor: Supervisor::new(&config.program, config.supervise, clock::since(born)),
             signals: signals.ok(),
             buttons: None,
             program: None,
@@ -119,7 +120,7 @@ impl Machine {
             for source in ready {
                 self.handle(source);
             }
-            if self.net.deadline().is_some_and(|due| due <= Instant::now()) {
+            if self.net.deadline().is_some_and(|due| due <= clock::now()) {
                 self.net.handle();
             }
             self.watchdog.iter_mut().for_each(Watchdog::feed);
@@ -160,7 +161,7 @@ impl Machine {
 
     /// Tells the supervisor, and does what it says.
     fn tell(&mut self, event: Event) {
-        let now = self.born.elapsed();
+        let now = clock::since(self.born);
         for action in self.supervisor.handle(now, event) {
             self.act(action);
         }
@@ -188,7 +189,7 @@ impl Machine {
         match service::start(&self.config, self.args.as_deref(), terminal) {
             Ok(pid) => {
                 self.program = Some(pid);
-                let (program, age) = (&self.config.program, self.born.elapsed());
+                let (program, age) = (&self.config.program, clock::since(self.born));
                 let now = times::since_kernel();
                 times::write(now.saturating_sub(age), now);
                 let (pid, age) = (pid.as_raw_pid(), millis(age));
@@ -262,10 +263,10 @@ impl Machine {
 
     /// How long nothing needs to be done by itself.
     fn patience(&self) -> Option<Duration> {
-        let now = self.born.elapsed();
+        let now = clock::since(self.born);
         let due = self.supervisor.deadline().map(|due| due.saturating_sub(now));
-        let net = self.net.deadline().map(|due| due.saturating_duration_since(Instant::now()));
-        let watchdog = self.watchdog.as_ref().map(|dog| dog.deadline().saturating_duration_since(Instant::now()));
+        let net = self.net.deadline().map(clock::until);
+        let watchdog = self.watchdog.as_ref().map(|dog| clock::until(dog.deadline()));
         // Without signals the death of a child wakes nobody.
         let blind = self.signals.is_none().then_some(BLIND_PATIENCE);
         [due, net, watchdog, blind].into_iter().flatten().min()

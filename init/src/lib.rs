@@ -16,6 +16,7 @@
 //! | `events` | the one loop: what happens, and what is done about it |
 //! | `volumes`, `disks` | the disks: found, mounted, unmounted |
 //! | `folders` | made, and listed |
+//! | `clock` | the time that only goes on |
 //! | `watchdog` | who restarts a machine that hangs |
 //! | `net` | links, the lease, /etc/resolv.conf |
 //! | `service` | starts the program |

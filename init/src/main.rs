@@ -8,6 +8,7 @@
 #![no_main]
 
 mod buttons;
+mod clock;
 mod console;
 mod disks;
 mod events;
@@ -28,7 +29,6 @@ mod volumes;
 mod watchdog;
 
 use std::fs;
-use std::time::Instant;
 
 use pid1_init::config::{self, CONFIG_PATH};
 use pid1_init::{Complaint, Config, Overrides, cmdline};
@@ -45,7 +45,7 @@ fn run() -> i32 {
 }
 
 fn boot() -> ! {
-    let born = Instant::now();
+    let born = clock::now();
     panic::install();
     mounts::mount(&mounts::EARLY);
     console::open();

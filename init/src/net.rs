@@ -9,11 +9,11 @@ mod card;
 mod kernel;
 
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
 
 use pid1_init::config::{Network, NetworkMode};
 use pid1_init::netlink::{self, Event, Link};
 
+use crate::clock::Moment;
 use crate::console;
 use apply::Names;
 use card::Card;
@@ -56,9 +56,9 @@ impl Net {
     }
 
     /// When [`Net::handle`] must be called at the latest.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Moment> {
         if !self.is_open {
-            return Some(Instant::now());
+            return Some(Moment::ZERO);
         }
         self.card.as_ref().and_then(Card::deadline)
     }

@@ -2,7 +2,7 @@
 //! it to stop. What is said must be out of the machine when [`Channel::send`] returns, for the power goes off next.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pid1_init::Report;
 use pid1_init::supervise::{End, Goal};
@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
+use crate::clock::{self, Moment};
 use crate::console;
 
 /// What the host says to stop the machine in order.
@@ -88,7 +89,7 @@ impl Channel {
     }
 
     fn write(&self, mut bytes: &[u8]) -> Result<(), Errno> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = clock::now() + PATIENCE;
         while !bytes.is_empty() {
             match rustix::io::write(&self.device, bytes) {
                 Ok(n_bytes) => bytes = bytes.get(n_bytes..).unwrap_or_default(),
@@ -100,8 +101,8 @@ impl Channel {
         Ok(())
     }
 
-    fn wait(&self, deadline: Instant) -> Result<(), Errno> {
-        let left = deadline.saturating_duration_since(Instant::now());
+    fn wait(&self, deadline: Moment) -> Result<(), Errno> {
+        let left = clock::until(deadline);
         let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
         match poll(&mut [PollFd::new(&self.device, PollFlags::OUT)], Some(&timeout)) {
             Ok(0) => Err(Errno::TIMEDOUT),

@@ -4,14 +4,14 @@
 //! It must be a real terminal and no pipe: C programs hold back what they print into a pipe, and shells want one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::stdio;
 
-use crate::{console, sys};
+use crate::{clock, console, sys};
 
 /// How much of the output is kept. Some lines of a panic, with their backtrace.
 const KEPT_BYTES: usize = 4096;
@@ -128,9 +128,9 @@ impl Terminal {
 
     /// Moves on what a program said that has ended, so that the next line of the log comes after it.
     pub fn drain(&mut self) {
-        let deadline = Instant::now() + DRAIN_PATIENCE;
-        while Instant::now() < deadline && self.pass_output() {
-            console::drain_pending(deadline.saturating_duration_since(Instant::now()));
+        let deadline = clock::now() + DRAIN_PATIENCE;
+        while clock::now() < deadline && self.pass_output() {
+            console::drain_pending(clock::until(deadline));
         }
     }
 

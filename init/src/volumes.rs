@@ -6,8 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pid1_init::LogLevel;
 use pid1_init::config::{FileSystem, Source, Volume};
@@ -16,6 +15,7 @@ use pid1_init::superblock::State;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
+use crate::clock::{self, Moment};
 use crate::console::{debug, log, warn};
 use crate::disks::{Disk, Disks};
 use crate::folders;
@@ -47,7 +47,7 @@ pub struct Mounted {
 pub fn mount_all(volumes: &[Volume]) -> Mounted {
     let mut mounted = Mounted::default();
     let mut disks = Disks::default();
-    let start = Instant::now();
+    let start = clock::now();
     if !volumes.is_empty() {
         disks.scan();
     }
@@ -89,7 +89,7 @@ impl Mounted {
     }
 }
 
-fn mount(volume: &Volume, disks: &mut Disks, start: Instant) -> Result<(), String> {
+fn mount(volume: &Volume, disks: &mut Disks, start: Moment) -> Result<(), String> {
     wait_for(volume, disks, start)?;
     let found = disks.find(&volume.source);
     let Some(disk) = found.first() else { return Err(not_found(volume, disks)) };
@@ -115,18 +115,18 @@ fn mount(volume: &Volume, disks: &mut Disks, start: Instant) -> Result<(), Strin
 }
 
 /// Returns when the disk is there, or when it has had its time.
-fn wait_for(volume: &Volume, disks: &mut Disks, start: Instant) -> Result<(), String> {
+fn wait_for(volume: &Volume, disks: &mut Disks, start: Moment) -> Result<(), String> {
     if !Disks::can_exist() {
         return Err("the kernel was built without disks: add the fragment `block`".to_owned());
     }
     let patience = if volume.required { PATIENCE } else { OPTIONAL_PATIENCE };
     let mut is_said = false;
-    while disks.find(&volume.source).is_empty() && start.elapsed() < patience {
+    while disks.find(&volume.source).is_empty() && clock::since(start) < patience {
         if !is_said {
             debug(&format!("waiting for the disk of the volume {}", volume.path));
             is_said = true;
         }
-        thread::sleep(STEP);
+        clock::sleep(STEP);
         disks.scan();
     }
     Ok(())

@@ -8,8 +8,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::{self, Moment};
 use crate::console::{debug, warn};
 use crate::sys::ioctl;
 
@@ -28,7 +29,7 @@ pub struct Watchdog {
     timeout: Duration,
     /// What the hardware has been set to.
     current: Duration,
-    fed: Instant,
+    fed: Moment,
     is_failing: bool,
 }
 
@@ -45,20 +46,20 @@ pub fn open(timeout: Duration) -> Option<Watchdog> {
             return None;
         }
     };
-    let mut watchdog = Watchdog { device, timeout, current: timeout, fed: Instant::now(), is_failing: false };
+    let mut watchdog = Watchdog { device, timeout, current: timeout, fed: clock::now(), is_failing: false };
     watchdog.relax();
     Some(watchdog)
 }
 
 impl Watchdog {
     /// When [`feed`](Self::feed) has to be called at the latest.
-    pub fn deadline(&self) -> Instant {
+    pub fn deadline(&self) -> Moment {
         self.fed + self.current / FEEDS
     }
 
     /// Says that init is alive. Costs nothing if called before the [`deadline`](Self::deadline).
     pub fn feed(&mut self) {
-        if Instant::now() >= self.deadline() {
+        if clock::now() >= self.deadline() {
             self.feed_now();
         }
     }
@@ -87,7 +88,7 @@ impl Watchdog {
     fn feed_now(&mut self) {
         // Anything but the letter V.
         let fed = self.device.write_all(b"\0");
-        self.fed = Instant::now();
+        self.fed = clock::now();
         if let Err(error) = &fed
             && !self.is_failing
         {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pid1_init::LogLevel;
 use pid1_init::config::NetworkMode;
@@ -16,6 +16,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::apply::{Applied, Names};
 use super::kernel::Kernel;
+use crate::clock::{self, Moment};
 use crate::console;
 use crate::sys::packet;
 
@@ -41,7 +42,7 @@ enum Way {
 struct Dhcp {
     client: Client,
     /// The client's time counts from here.
-    begun: Instant,
+    begun: Moment,
     /// Open while an answer is awaited, so that at other times no packet on the wire costs anything.
     packets: Option<OwnedFd>,
     /// Open while the server is asked for more time: its answer comes to a port that somebody has, else the kernel
@@ -84,7 +85,7 @@ impl Card {
     }
 
     /// When [`Card::handle`] must be called at the latest.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Moment> {
         match &self.way {
             Way::Static(_) => None,
             Way::Dhcp(dhcp) => dhcp.client.deadline().and_then(|time| dhcp.begun.checked_add(time)),
@@ -198,11 +199,11 @@ impl Card {
 impl Dhcp {
     fn new(mac: [u8; 6], hostname: Option<&str>) -> Self {
         let client = Client::new(mac, hostname, seed(mac));
-        Self { client, begun: Instant::now(), packets: None, port: None }
+        Self { client, begun: clock::now(), packets: None, port: None }
     }
 
     fn now(&self) -> Duration {
-        self.begun.elapsed()
+        clock::since(self.begun)
     }
 
     fn take_packets(&mut self) -> Vec<Action> {
@@ -214,7 +215,7 @@ impl Dhcp {
                 Ok(received) => {
                     let packet = buffer.get(..received.length).unwrap_or_default();
                     if let Some(message) = frame::message_in(packet, received.is_checked) {
-                        actions.extend(self.client.receive(self.begun.elapsed(), message));
+                        actions.extend(self.client.receive(clock::since(self.begun), message));
                     }
                 }
                 // Said once when the link goes down.

@@ -5,12 +5,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::thread;
 use std::time::Duration;
 
 use rustix::system::RebootCommand;
 
-use crate::shutdown;
+use crate::{clock, shutdown};
 
 #[global_allocator]
 static ALLOCATOR: Patient = Patient;
@@ -56,7 +55,7 @@ fn patiently(allocate: impl Fn() -> *mut u8) -> *mut u8 {
         if !block.is_null() {
             return block;
         }
-        thread::sleep(PAUSE);
+        clock::sleep(PAUSE);
     }
     give_up()
 }
