@@ -63,7 +63,14 @@ pub const OPTIONAL: [Mount; 4] = [
         needed_for: None,
     },
     Mount { kind: "tmpfs", at: "/tmp", mode: 0o1777, flags: SCRATCH, options: Some(c"mode=1777"), needed_for: None },
-    Mount { kind: "tmpfs", at: "/run", mode: 0o755, flags: SCRATCH, options: Some(c"mode=755"), needed_for: None },
+    Mount {
+        kind: "tmpfs",
+        at: "/run",
+        mode: 0o755,
+        flags: SCRATCH,
+        options: Some(c"mode=755,size=20%"),
+        needed_for: None,
+    },
     Mount {
         kind: "cgroup2",
         at: "/sys/fs/cgroup",

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::support::{Checkout, Ran, compile};
 
 /// Far longer than any of these machines takes, on a loaded host too.
@@ -125,73 +127,86 @@ impl Machine {
     /// Boots it, to talk with it.
     pub fn start(self) -> Running {
         let mut command = self.command();
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask");
-        let (keyboard, streams) = (child.stdin.take(), (child.stdout.take(), child.stderr.take()));
-        let console = reader(streams.0.expect("a pipe"));
-        let messages = reader(streams.1.expect("a pipe"));
-        Running {
-            _checkout: self.checkout,
-            child,
-            keyboard,
-            console,
-            messages,
-            seen: String::new(),
-            stderr: String::new(),
-        }
+        start(self.checkout, &mut command)
     }
 }
 
-/// What comes through a pipe, as it comes.
-fn reader(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(n_bytes @ 1..) = pipe.read(&mut bytes) {
-            if sender.send(String::from_utf8_lossy(&bytes[..n_bytes]).into_owned()).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
+/// Starts a command of `checkout`, to talk with the machine that it boots.
+pub fn start(checkout: Checkout, command: &mut Command) -> Running {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("xtask");
+    let keyboard = child.stdin.take();
+    let console = Stream::new(child.stdout.take().expect("a pipe"));
+    let messages = Stream::new(child.stderr.take().expect("a pipe"));
+    Running { _checkout: checkout, child, keyboard, console, messages }
 }
 
-/// A machine that runs. It is killed when the test fails.
+/// What comes through a pipe, as it comes.
+struct Stream {
+    pieces: Receiver<String>,
+    /// What came and was not awaited yet.
+    seen: String,
+}
+
+impl Stream {
+    fn new(mut pipe: impl Read + Send + 'static) -> Self {
+        let (sender, pieces) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n_bytes @ 1..) = pipe.read(&mut bytes) {
+                if sender.send(String::from_utf8_lossy(&bytes[..n_bytes]).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { pieces, seen: String::new() }
+    }
+
+    /// Waits until this comes, after what was awaited before; gives all up to it, or nothing if it never came.
+    fn wait_for(&mut self, text: &str) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                let rest = self.seen.split_off(at + text.len());
+                return Some(std::mem::replace(&mut self.seen, rest));
+            }
+            let more = self.pieces.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
+            self.seen.push_str(&more);
+        }
+    }
+
+    /// All that comes, up to its end.
+    fn rest(&mut self) -> String {
+        std::mem::take(&mut self.seen) + &self.pieces.iter().collect::<String>()
+    }
+}
+
+/// A machine that runs. It is stopped when the test ends.
 pub struct Running {
     _checkout: Checkout,
     child: Child,
     keyboard: Option<ChildStdin>,
-    console: Receiver<String>,
-    messages: Receiver<String>,
-    /// What the console showed and was not awaited yet.
-    seen: String,
-    stderr: String,
+    console: Stream,
+    messages: Stream,
 }
 
 impl Running {
     /// Waits until the console shows this, after what was awaited before; gives all up to it.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                let rest = self.seen.split_off(at + text.len());
-                return std::mem::replace(&mut self.seen, rest);
-            }
-            match self.console.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(more) => self.seen.push_str(&more),
-                Err(_) => {
-                    let said = self.said().to_owned();
-                    panic!("`{text}` never came; the console:\n{}\nstderr:\n{said}", self.seen);
-                }
-            }
-        }
+        self.console.wait_for(text).unwrap_or_else(|| self.fail(text))
     }
 
-    /// What `xtask` has said until now.
-    pub fn said(&mut self) -> &str {
-        self.stderr.extend(self.messages.try_iter());
-        &self.stderr
+    /// Waits until `xtask` itself says this; gives all up to it.
+    #[track_caller]
+    pub fn wait_to_hear(&mut self, text: &str) -> String {
+        self.messages.wait_for(text).unwrap_or_else(|| self.fail(text))
+    }
+
+    #[track_caller]
+    fn fail(&mut self, text: &str) -> ! {
+        self.stop();
+        panic!("`{text}` never came; the console:\n{}\nstderr:\n{}", self.console.rest(), self.messages.rest());
     }
 
     /// Types on the machine's console.
@@ -201,27 +216,24 @@ impl Running {
         keyboard.flush().unwrap();
     }
 
-    /// The process id of `xtask`.
-    pub fn id(&self) -> rustix::process::Pid {
-        rustix::process::Pid::from_child(&self.child)
-    }
-
     /// Waits for its end.
     pub fn end(mut self) -> Ran {
-        let stdout = std::mem::take(&mut self.seen) + &self.console.iter().collect::<String>();
-        let stderr = std::mem::take(&mut self.stderr) + &self.messages.iter().collect::<String>();
+        let (stdout, stderr) = (self.console.rest(), self.messages.rest());
         let status = self.child.wait().unwrap().code().unwrap_or(-1);
         Ran { status, stdout, stderr }
+    }
+
+    fn stop(&mut self) {
+        // Not when it was waited for: its process id may be another's by now.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            let _ = self.child.wait();
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        drop(self.keyboard.take());
-        // Not when it was waited for: its process id may be another's by now.
-        if let Ok(None) = self.child.try_wait() {
-            let _ = rustix::process::kill_process(self.id(), rustix::process::Signal::TERM);
-            let _ = self.child.wait();
-        }
+        self.stop();
     }
 }

@@ -4,6 +4,7 @@
 
 mod boot;
 mod cache;
+mod elsewhere;
 mod endings;
 mod exhaust;
 mod files;
