@@ -101,8 +101,9 @@ enum State {
     Starting,
     /// The program runs since then.
     Running { since: Duration },
-    /// The program starts again then.
-    Resting { until: Duration },
+    /// The program starts again then; and once that time is over, as soon as nobody of the last run is left, but then at
+    /// the latest.
+    Resting { until: Duration, is_over: bool },
     /// The machine stops.
     Stopping { stage: Stage, until: Duration, goal: Goal, why: String },
     /// The last action was given.
@@ -130,7 +131,7 @@ impl Supervisor {
     /// When [`Event::Tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
         match self.state {
-            State::Waiting { until, .. } | State::Resting { until } | State::Stopping { until, .. } => Some(until),
+            State::Waiting { until, .. } | State::Resting { until, .. } | State::Stopping { until, .. } => Some(until),
             State::Starting | State::Running { .. } | State::Over => None,
         }
     }
@@ -248,14 +249,12 @@ impl Supervisor {
             limit => format!(" of {limit}"),
         };
         let text = format!("{what}; starting it again in {} (failure {}{of_limit})", seconds(delay), self.n_failures);
-        // The next run finds the machine as the first one did.
-        let mut actions = vec![Action::KillAll, Action::Log(LogLevel::Warn, text)];
-        if delay.is_zero() {
-            actions.extend(self.start());
-        } else {
-            self.state = State::Resting { until: now + delay };
-        }
-        actions
+        // The next run finds the machine as the first one did: no port is taken, and there is room for processes.
+        self.state = match delay.is_zero() {
+            true => State::Resting { until: now + KILL_PATIENCE, is_over: true },
+            false => State::Resting { until: now + delay, is_over: false },
+        };
+        vec![Action::KillAll, Action::Log(LogLevel::Warn, text)]
     }
 
     fn crash_loop_goal(&self) -> Option<Goal> {
@@ -293,6 +292,7 @@ impl Supervisor {
     fn alone(&mut self) -> Vec<Action> {
         match &self.state {
             State::Stopping { stage: Stage::Leftovers | Stage::Killed, .. } => self.end(),
+            State::Resting { is_over: true, .. } => self.start(),
             _ => Vec::new(),
         }
     }
@@ -312,7 +312,16 @@ impl Supervisor {
                 *until = now + WAIT_NEWS.get(*n_said).copied().unwrap_or(WAIT_NEWS[1]);
                 vec![Action::LogWait]
             }
-            State::Resting { .. } => self.start(),
+            State::Resting { is_over, until } if !*is_over => {
+                *is_over = true;
+                *until = now + KILL_PATIENCE;
+                Vec::new()
+            }
+            State::Resting { .. } => {
+                let mut actions = vec![log(LogLevel::Warn, "some processes of the last run cannot be killed")];
+                actions.extend(self.start());
+                actions
+            }
             State::Stopping { stage, until, .. } => match stage {
                 Stage::Program => {
                     *until = now + KILL_PATIENCE;

@@ -79,7 +79,8 @@ fn waits(supervisor: &mut Supervisor, most: usize) -> (Vec<u128>, Vec<Action>) {
             return (waits, actions);
         }
         now = until;
-        assert_eq!(supervisor.handle(now, Event::Tick), [Action::Start]);
+        assert_eq!(supervisor.handle(now, Event::Tick), []);
+        assert_eq!(supervisor.handle(now, Event::Alone), [Action::Start]);
         supervisor.handle(now, Event::Started);
     }
 }
@@ -104,7 +105,21 @@ fn a_crash_loop_can_go_on_for_ever() {
     let mut supervisor = running(Supervise { delay: Duration::ZERO, limit: 0, ..rules(Restart::Always) });
     let actions = supervisor.handle(SECOND, Event::Ended(Ending::Exited(1)));
     let say = "the program /bin/x exited with status 1 after 1.0 s; starting it again in 0 ms (failure 1)";
-    check(&actions, &["show", "kill all", "log", "start"], say);
+    check(&actions, &["show", "kill all", "log"], say);
+    check(&supervisor.handle(SECOND, Event::Alone), &["start"], "");
+}
+
+#[test]
+fn the_next_run_waits_until_nobody_of_the_last_one_is_left_but_not_for_ever() {
+    let mut supervisor = running(rules(Restart::Always));
+    supervisor.handle(SECOND, Event::Ended(Ending::Exited(1)));
+    // Nobody is left long before the wait is over.
+    assert_eq!(supervisor.handle(SECOND, Event::Alone), []);
+    let until = supervisor.deadline().unwrap();
+    assert_eq!(supervisor.handle(until, Event::Tick), []);
+    assert_eq!(supervisor.deadline(), Some(until + KILL_PATIENCE));
+    let actions = supervisor.handle(until + KILL_PATIENCE, Event::Tick);
+    check(&actions, &["log", "start"], "some processes of the last run cannot be killed");
 }
 
 #[test]
@@ -112,6 +127,7 @@ fn a_healthy_run_forgives_the_failures_before_it() {
     let mut supervisor = running(rules(Restart::Always));
     waits(&mut supervisor, 5);
     supervisor.handle(SECOND * 50, Event::Tick);
+    supervisor.handle(SECOND * 50, Event::Alone);
     supervisor.handle(SECOND * 50, Event::Started);
     let actions = supervisor.handle(SECOND * 60, Event::Ended(Ending::Exited(0)));
     let say = "the program /bin/x exited with status 0 after 10.0 s; starting it again in 100 ms (failure 1 of 10)";
