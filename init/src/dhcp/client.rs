@@ -311,14 +311,15 @@ impl Client {
         };
         let ends = lease.times.map(|times| self.ends(asked, times));
         let is_known = self.lease().is_some_and(|known| known.settings == lease.settings);
+        // A link that was down may have lost its routes.
+        if !is_known || !matches!(self.phase, Phase::Renewing(_) | Phase::Rebinding(_)) {
+            self.actions.push(Action::Apply(lease.settings.clone()));
+        }
+        // Who reads of an address may use it.
         if is_known {
             self.say(LogLevel::Debug, format!("still {lease}"));
         } else {
             self.say(LogLevel::Info, lease.to_string());
-        }
-        // A link that was down may have lost its routes.
-        if !is_known || !matches!(self.phase, Phase::Renewing(_) | Phase::Rebinding(_)) {
-            self.actions.push(Action::Apply(lease.settings.clone()));
         }
         self.phase = Phase::Bound;
         self.n_refusals = 0;

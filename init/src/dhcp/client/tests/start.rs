@@ -34,7 +34,7 @@ fn a_lease_takes_four_messages() {
     assert!(wire.done().is_empty(), "an offer is no lease");
     wire.answer(&Reply::new(ACK).lease(86400).with(ROUTER, &SERVER.octets()));
 
-    let expect = ["Info: 10.0.2.15/24 from 10.0.2.2, gateway 10.0.2.2, lease 86400 s", "apply 10.0.2.15"];
+    let expect = ["apply 10.0.2.15", "Info: 10.0.2.15/24 from 10.0.2.2, gateway 10.0.2.2, lease 86400 s"];
     assert_eq!(wire.done(), expect);
     assert!(!wire.client.listens(), "a bound client does not care what is on the wire");
     assert_eq!(wire.sent.len(), 2);
