@@ -108,6 +108,13 @@ pub const TOOLS: &[Package] = &[
         ["libarchive-tools", "bsdtar", "libarchive", "libarchive"],
     ),
     package(&["file"], "the tests: a second opinion on binaries", ["file"; 4]),
+    package(
+        &["busybox"],
+        "the tests: a static program from elsewhere",
+        ["busybox-static", "busybox", "busybox", "pkgsStatic.busybox"],
+    ),
+    package(&["dnsmasq"], "the tests: a DHCP server", ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq"]),
+    package(&["ip"], "the tests: a network of their own", ["iproute2", "iproute", "iproute2", "iproute2"]),
 ];
 
 /// The machine emulator.

@@ -46,7 +46,8 @@ fn get(port: u16, path: &str) -> String {
 fn try_to_get(port: u16, path: &str) -> std::io::Result<String> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
     server.set_read_timeout(Some(PATIENCE))?;
-    write!(server, "GET {path} HTTP/1.0\r\nHost: machine\r\n\r\n")?;
+    // In one piece: who answers the first one and closes would cut its own answer short.
+    server.write_all(format!("GET {path} HTTP/1.0\r\nHost: machine\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     server.read_to_string(&mut answer)?;
     Ok(answer)
