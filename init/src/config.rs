@@ -18,16 +18,18 @@
 //!
 //! The kernel command line says the same things in the same words: `init.restart=never`, see [`crate::cmdline`].
 
+mod encode;
+mod keys;
 mod text;
 mod value;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::complaint::{Complaint, unknown};
-use value::{Value, flag};
+use crate::complaint::Complaint;
+pub use encode::{ConfigError, encode};
+pub(crate) use keys::changeable;
 
 /// Where the configuration is in the image.
 pub const CONFIG_PATH: &str = "/etc/pid1.conf";
@@ -208,185 +210,6 @@ impl Default for Supervise {
     }
 }
 
-/// Why a configuration cannot be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConfigError {
-    /// The program's path does not start with `/`.
-    NotAbsolute(String),
-    /// A value holds a NUL byte, which no Linux program can be given.
-    Nul(String),
-    /// A variable's name is empty or holds `=`.
-    VariableName(String),
-    /// A value that this key cannot hold.
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAbsolute(path) => write!(f, "the program's path in the image must start with `/`: `{path}`"),
-            Self::Nul(text) => write!(f, "no argument or variable can hold a NUL byte: {text:?}"),
-            Self::VariableName(name) => {
-                write!(f, "the name of an environment variable must not be empty or hold `=`: `{name}`")
-            }
-            Self::Value { key, problem } => write!(f, "`{key}`: {problem}"),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// Sets a key to the meaning of a text.
-type Set = fn(&mut Config, &str) -> Result<(), String>;
-
-/// Keys that hold one value: how it is set, and how it is told.
-struct Key {
-    name: &'static str,
-    set: Set,
-    /// None where the value is the default, or is none.
-    get: fn(&Config) -> Option<String>,
-}
-
-/// `Key` for a field that is a [`Value`].
-macro_rules! key {
-    ($name:literal, $($field:ident).+) => {
-        Key {
-            name: $name,
-            set: |config, text| put(&mut config.$($field).+, text),
-            get: |config| (config.$($field).+ != Config::default().$($field).+).then(|| config.$($field).+.write()),
-        }
-    };
-}
-
-/// Every key but `program`, `arg`, `env` and `volume`, in the order in which they are written.
-const KEYS: [Key; 12] = [
-    key!("hostname", hostname),
-    key!("restart", supervise.restart),
-    key!("restart-delay", supervise.delay),
-    key!("restart-delay-max", supervise.delay_max),
-    key!("restart-healthy", supervise.healthy),
-    key!("restart-limit", supervise.limit),
-    key!("on-crash-loop", supervise.on_crash_loop),
-    key!("stop-timeout", supervise.stop_timeout),
-    key!("start", start),
-    key!("network", network.mode),
-    key!("interface", network.interface),
-    Key {
-        name: "watchdog",
-        set: |config, text| {
-            Duration::read(text).map(|time| config.watchdog = Some(time).filter(|time| !time.is_zero()))
-        },
-        get: |config| {
-            (config.watchdog != Config::default().watchdog).then(|| config.watchdog.unwrap_or_default().write())
-        },
-    },
-];
-
-/// The names of [`KEYS`] and how they are set. Init uses this table alone, so that it need not hold what writes values.
-const SETTERS: [(&str, Set); KEYS.len()] = {
-    let mut setters = [(KEYS[0].name, KEYS[0].set); KEYS.len()];
-    let mut i = 1;
-    while i < KEYS.len() {
-        setters[i] = (KEYS[i].name, KEYS[i].set);
-        i += 1;
-    }
-    setters
-};
-
-fn put<T: Value>(place: &mut T, text: &str) -> Result<(), String> {
-    *place = T::read(text)?;
-    Ok(())
-}
-
-/// The keys that the kernel command line may set, as `init.KEY=VALUE`.
-pub(crate) fn changeable() -> impl Iterator<Item = &'static str> {
-    ["env", "volume"].into_iter().chain(SETTERS.iter().map(|(name, _)| *name))
-}
-
-impl Config {
-    /// Sets one key to the meaning of `value`. `arg`, `env` and `volume` are added to those that are there; a variable or a
-    /// volume takes the place of one with the same name or path.
-    ///
-    /// # Errors
-    /// What was expected of the value, in words, or that there is no such key.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        match key {
-            "program" if !value.starts_with('/') => return Err(format!("the program must start with `/`: `{value}`")),
-            "program" => self.program = value.to_owned(),
-            "arg" => self.args.push(value.to_owned()),
-            "env" => match value.split_once('=') {
-                Some((name, value)) if !name.is_empty() => {
-                    self.env.insert(name.to_owned(), value.to_owned());
-                }
-                _ => return Err(format!("expected NAME=value, found `{value}`")),
-            },
-            "volume" => {
-                let volume = Volume::read(value)?;
-                self.volumes.retain(|other| other.path != volume.path);
-                self.volumes.push(volume);
-            }
-            _ => match SETTERS.iter().find(|(name, _)| *name == key) {
-                Some((_, set)) => set(self, value)?,
-                None => return Err(unknown("key", key, &all_keys())),
-            },
-        }
-        Ok(())
-    }
-}
-
-fn all_keys() -> Vec<&'static str> {
-    ["program", "arg"].into_iter().chain(changeable()).collect()
-}
-
-/// The text of `config`: the same configuration always gives the same bytes, and [`parse`] gives it back exactly.
-pub fn encode(config: &Config) -> Result<String, ConfigError> {
-    if !config.program.starts_with('/') {
-        return Err(ConfigError::NotAbsolute(config.program.clone()));
-    }
-    let mut text = String::new();
-    text::push_line(&mut text, "program", &config.program)?;
-    for arg in &config.args {
-        text::push_line(&mut text, "arg", arg)?;
-    }
-    for (name, value) in &config.env {
-        if name.is_empty() || name.contains('=') {
-            return Err(ConfigError::VariableName(name.clone()));
-        }
-        text::push_line(&mut text, "env", &format!("{name}={value}"))?;
-    }
-    for key in &KEYS {
-        if let Some(value) = (key.get)(config) {
-            require_same(key, config, &value)?;
-            text::push_line(&mut text, key.name, &value)?;
-        }
-    }
-    for volume in &config.volumes {
-        let value = volume.write();
-        let same = Volume::read(&value).map_err(|problem| ConfigError::Value { key: "volume", problem })?;
-        if same != *volume {
-            let problem = format!("no `:` and no empty part can be written: `{value}`");
-            return Err(ConfigError::Value { key: "volume", problem });
-        }
-        text::push_line(&mut text, "volume", &value)?;
-    }
-    Ok(text)
-}
-
-/// A value that would be read as another one, or as none, must not be written.
-fn require_same(key: &Key, config: &Config, value: &str) -> Result<(), ConfigError> {
-    let mut read = Config::default();
-    (key.set)(&mut read, value).map_err(|problem| ConfigError::Value { key: key.name, problem })?;
-    match (key.get)(&read) == (key.get)(config) {
-        true => Ok(()),
-        false => Err(ConfigError::Value { key: key.name, problem: format!("cannot hold `{value}`") }),
-    }
-}
-
 /// The configuration in `text`, and a complaint for each line that is not understood. The other lines count.
 pub fn parse(text: &str) -> (Config, Vec<Complaint>) {
     let mut config = Config::default();
@@ -414,58 +237,6 @@ fn apply(config: &mut Config, line: &str) -> Result<(), String> {
         return Err("the program is named twice, the first counts".to_owned());
     }
     config.set(key, &value)
-}
-
-impl Value for Volume {
-    /// `SOURCE:PATH[:OPTION,...]`, where SOURCE is `label=X`, `uuid=X` or a path in /dev, and an option is one of `ro`,
-    /// `optional`, `ext4` and `vfat`.
-    fn read(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let (source, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let (options, rest) = (parts.next().unwrap_or_default(), parts.next());
-        let source = match source.split_once('=') {
-            Some(("label", label)) if !label.is_empty() => Source::Label(label.to_owned()),
-            Some(("uuid", uuid)) if !uuid.is_empty() => Source::Uuid(uuid.to_owned()),
-            _ if source.starts_with("/dev/") => Source::Device(source.to_owned()),
-            _ => {
-                return Err(format!("expected label=X, uuid=X or a path in /dev before the first `:`, found `{text}`"));
-            }
-        };
-        if !path.starts_with('/') || path.len() < 2 || rest.is_some() {
-            return Err(format!("expected SOURCE:/PATH or SOURCE:/PATH:OPTIONS, found `{text}`"));
-        }
-        let mut volume = Self { path: path.to_owned(), source, kind: None, read_only: false, required: true };
-        for option in options.split(',').filter(|option| !option.is_empty()) {
-            volume.set_option(option)?;
-        }
-        Ok(volume)
-    }
-
-    fn write(&self) -> String {
-        let source = match &self.source {
-            Source::Label(label) => format!("label={label}"),
-            Source::Uuid(uuid) => format!("uuid={uuid}"),
-            Source::Device(path) => path.clone(),
-        };
-        let kind = self.kind.map(FileSystem::name);
-        let options = [flag(self.read_only, "ro"), flag(!self.required, "optional"), kind];
-        let options = options.into_iter().flatten().collect::<Vec<_>>().join(",");
-        let colon = if options.is_empty() { "" } else { ":" };
-        format!("{source}:{}{colon}{options}", self.path)
-    }
-}
-
-impl Volume {
-    fn set_option(&mut self, option: &str) -> Result<(), String> {
-        match option {
-            "ro" => self.read_only = true,
-            "optional" => self.required = false,
-            "ext4" => self.kind = Some(FileSystem::Ext4),
-            "vfat" => self.kind = Some(FileSystem::Vfat),
-            _ => return Err(unknown("option", option, &["ro", "optional", "ext4", "vfat"])),
-        }
-        Ok(())
-    }
 }
 
 impl FileSystem {

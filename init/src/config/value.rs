@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{NetworkMode, OnCrashLoop, Restart, Start, StaticAddress};
+use super::{FileSystem, NetworkMode, OnCrashLoop, Restart, Source, Start, StaticAddress, Volume};
 use crate::complaint::unknown;
 use crate::time::millis;
 
@@ -38,7 +38,7 @@ words!(OnCrashLoop { "reboot" = Reboot, "poweroff" = PowerOff, "keep-trying" = K
 words!(Start { "now" = Now, "network" = Network });
 
 /// `word` if it applies.
-pub(super) fn flag(applies: bool, word: &str) -> Option<&str> {
+fn flag(applies: bool, word: &str) -> Option<&str> {
     applies.then_some(word)
 }
 
@@ -131,4 +131,56 @@ fn static_address(text: &str) -> Option<StaticAddress> {
     let dns = parts.map(|server| server.parse::<IpAddr>().ok()).collect::<Option<_>>()?;
     let prefix = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
     Some(StaticAddress { address: address.parse().ok()?, prefix, gateway, dns })
+}
+
+impl Value for Volume {
+    /// `SOURCE:PATH[:OPTION,...]`, where SOURCE is `label=X`, `uuid=X` or a path in /dev, and an option is one of `ro`,
+    /// `optional`, `ext4` and `vfat`.
+    fn read(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let (source, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (options, rest) = (parts.next().unwrap_or_default(), parts.next());
+        let source = match source.split_once('=') {
+            Some(("label", label)) if !label.is_empty() => Source::Label(label.to_owned()),
+            Some(("uuid", uuid)) if !uuid.is_empty() => Source::Uuid(uuid.to_owned()),
+            _ if source.starts_with("/dev/") => Source::Device(source.to_owned()),
+            _ => {
+                return Err(format!("expected label=X, uuid=X or a path in /dev before the first `:`, found `{text}`"));
+            }
+        };
+        if !path.starts_with('/') || path.len() < 2 || rest.is_some() {
+            return Err(format!("expected SOURCE:/PATH or SOURCE:/PATH:OPTIONS, found `{text}`"));
+        }
+        let mut volume = Self { path: path.to_owned(), source, kind: None, read_only: false, required: true };
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            volume.set_option(option)?;
+        }
+        Ok(volume)
+    }
+
+    fn write(&self) -> String {
+        let source = match &self.source {
+            Source::Label(label) => format!("label={label}"),
+            Source::Uuid(uuid) => format!("uuid={uuid}"),
+            Source::Device(path) => path.clone(),
+        };
+        let kind = self.kind.map(FileSystem::name);
+        let options = [flag(self.read_only, "ro"), flag(!self.required, "optional"), kind];
+        let options = options.into_iter().flatten().collect::<Vec<_>>().join(",");
+        let colon = if options.is_empty() { "" } else { ":" };
+        format!("{source}:{}{colon}{options}", self.path)
+    }
+}
+
+impl Volume {
+    fn set_option(&mut self, option: &str) -> Result<(), String> {
+        match option {
+            "ro" => self.read_only = true,
+            "optional" => self.required = false,
+            "ext4" => self.kind = Some(FileSystem::Ext4),
+            "vfat" => self.kind = Some(FileSystem::Vfat),
+            _ => return Err(unknown("option", option, &["ro", "optional", "ext4", "vfat"])),
+        }
+        Ok(())
+    }
 }

@@ -49,8 +49,7 @@ fn hello_go_says_hello_as_pid_1() {
 #[test]
 fn the_programs_status_arguments_and_environment_pass_through() {
     let (checkout, spec) = with_program("args = [\"exit\", \"7\"]\nenv = { GREETING = \"good  day\" }");
-    let ran =
-        checkout.xtask(&["qemu", &spec, "--deadline", LONG]).expect(7).says(&["exited with status 7 after"]);
+    let ran = checkout.xtask(&["qemu", &spec, "--deadline", LONG]).expect(7).says(&["exited with status 7 after"]);
     assert!(ran.stdout.contains("greeting is [good  day]"), "{}", ran.stdout);
     let ran = checkout.xtask(&["qemu", &spec, "--deadline", LONG, "--", "exit", "123", "two words"]).expect(123);
     assert!(ran.stdout.contains("argument 3 is [two words]"), "{}", ran.stdout);
