@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use rustix::event::{Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::sys;
 
 /// A point in time, counted from the kernel's start.
 pub type Moment = Duration;
 
 /// This moment.
 pub fn now() -> Moment {
-    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+    sys::clock(libc::CLOCK_MONOTONIC)
 }
 
 /// How long ago that was.

@@ -18,7 +18,7 @@
 //! | `folders` | made, and listed |
 //! | `clock` | the time that only goes on |
 //! | `watchdog` | who restarts a machine that hangs |
-//! | `net` | links, the lease, /etc/resolv.conf |
+//! | `net` | links, the lease, /etc/resolv.conf; `no_net` in images without a network |
 //! | `service` | starts the program |
 //! | `reap` | takes everything that dies |
 //! | `report` | the line to the host: how the program ended, and whether to stop |

@@ -14,6 +14,7 @@ mod disks;
 mod events;
 mod folders;
 mod mounts;
+#[cfg_attr(not(feature = "net"), path = "no_net.rs")]
 mod net;
 mod oom;
 mod panic;

@@ -3,6 +3,7 @@
 
 mod allocator;
 pub mod ioctl;
+#[cfg(feature = "net")]
 pub mod packet;
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -10,6 +11,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, setpgid};
@@ -28,6 +30,15 @@ const FAULTS: [c_int; 7] =
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     crate::run()
+}
+
+/// What a clock of the kernel shows. Rustix would look for the fast way into the kernel by itself, as the C library has done.
+pub fn clock(id: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes nothing but `time`.
+    unsafe { libc::clock_gettime(id, &raw mut time) };
+    let nanoseconds = Duration::from_nanos(time.tv_nsec.unsigned_abs());
+    Duration::from_secs(time.tv_sec.unsigned_abs()).saturating_add(nanoseconds)
 }
 
 /// What execve(2) wants to know.

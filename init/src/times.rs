@@ -5,16 +5,14 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
-use crate::{console, folders};
+use crate::{console, folders, sys};
 
 const FOLDER: &str = "/run/pid1";
 const FILE: &str = "/run/pid1/boot";
 
 /// The time since the kernel's start.
 pub fn since_kernel() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+    sys::clock(libc::CLOCK_BOOTTIME)
 }
 
 /// Writes down when init and the program started.

@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use pid1_init::config::{self, CONFIG_PATH};
 
 use crate::graph::{Graph, Step};
-use crate::image::{ExtraFile, Image, Mode, Origin};
+use crate::image::{Base, ExtraFile, Image, Mode, Origin};
 use crate::lock::{LINUX, Lock, MUSL, RUST_LIBRARY};
 use crate::packages::{CargoLock, Packages};
 use crate::steps::crates::Crates;
@@ -54,7 +54,7 @@ pub fn plan(image: &Image, facts: &Facts<'_>) -> Result<Graph> {
         steps.extend(rust_steps(facts)?);
     }
     if is_supervised {
-        steps.extend(package_steps(INIT, INIT_PACKAGE, facts)?);
+        steps.extend(package_steps(INIT, INIT_PACKAGE, !has_network(image), facts)?);
     }
     steps.extend(program_steps(image, facts)?);
     steps.push(initramfs_step(image, facts)?);
@@ -106,19 +106,24 @@ fn rust_steps(facts: &Facts<'_>) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-fn package_steps(name: &str, package: &str, facts: &Facts<'_>) -> Result<Vec<Step>> {
+/// Whether the machine may have a network: without one in the kernel, init needs none either.
+fn has_network(image: &Image) -> bool {
+    image.kernel.base == Base::Defconfig || image.fragments().contains(&"net")
+}
+
+fn package_steps(name: &str, package: &str, is_plain: bool, facts: &Facts<'_>) -> Result<Vec<Step>> {
     let cut = facts.packages.cut(package)?;
     let crates_name = format!("crates-{name}");
     let crates =
         Crates { purpose: format!("`{package}`"), crates: cut.crates.clone(), project: cut.fetch_project.clone() };
-    let program = RustProgram { sources: RustProgram::sources(&cut, facts.root), cut };
+    let program = RustProgram { sources: RustProgram::sources(&cut, facts.root), cut, is_plain };
     Ok(vec![step(&crates_name, crates, &[]), step(name, program, &[("crates", &crates_name), ("std", RUST_STD)])])
 }
 
 fn program_steps(image: &Image, facts: &Facts<'_>) -> Result<Vec<Step>> {
     let here = |path: &Utf8PathBuf| facts.root.join(path);
     Ok(match &image.program.origin {
-        Origin::Package(package) => package_steps(PROGRAM, package, facts)?,
+        Origin::Package(package) => package_steps(PROGRAM, package, false, facts)?,
         Origin::File(path) => {
             let is_alone = image.files.is_empty();
             vec![step(PROGRAM, FileProgram { path: here(path), shown: path.to_string(), is_alone }, &[])]
@@ -155,7 +160,7 @@ fn initramfs_step(image: &Image, facts: &Facts<'_>) -> Result<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Base, Compress, Kernel as KernelSpec};
+    use crate::image::{Compress, Kernel as KernelSpec};
 
     /// The steps of a supervised package, fetching and unpacking aside.
     const SUPERVISED: [&str; 9] = [

@@ -30,6 +30,8 @@ pub struct RustProgram {
     pub cut: Cut,
     /// The folders of the cut's members.
     pub sources: Vec<FileInput>,
+    /// Without the package's default features.
+    pub is_plain: bool,
 }
 
 impl RustProgram {
@@ -46,6 +48,9 @@ impl Recipe for RustProgram {
 
     fn describe(&self, fields: &mut Fields) {
         fields.set("package", &self.cut.package);
+        if self.is_plain {
+            fields.set("default features", "none");
+        }
         fields.set("Cargo.toml", &self.cut.root_manifest);
         fields.set("Cargo.lock", &self.cut.lock);
     }
@@ -74,6 +79,7 @@ impl Recipe for RustProgram {
         };
         let on_line = Build::on_line(job);
         let cargo = build.cargo(job, &RUSTFLAGS)?.args(["-p", package, "--bin", package]);
+        let cargo = if self.is_plain { cargo.args(["--no-default-features"]) } else { cargo };
         cargo.on_line(&on_line).run().with_context(|| format!("failed to compile `{package}`"))?;
         let program = build.target_folder(job, package);
         elf::check(&program, package)?;

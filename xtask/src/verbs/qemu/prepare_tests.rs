@@ -39,10 +39,10 @@ fn variables_and_volumes_are_words_for_init() {
     check_line(
         Mode::Supervised,
         &["--env", "A=1", "--env", "B=two words", "--volume", "f:data:ro", "--", "x"],
-        "console=ttyS0 panic=1 panic=-1 init.report=/dev/ttyS1 \
+        "console=ttyS0 panic=1 panic=-1 no_timer_check init.report=/dev/ttyS1 \
          init.volume=/dev/disk/by-id/virtio-data:/data:ro init.env=A=1 \"init.env=B=two words\" -- x",
     );
-    check_line(Mode::Direct, &["--volume", "f:data", "--", "x"], "console=ttyS0 panic=1 panic=-1 -- x");
+    check_line(Mode::Direct, &["--volume", "f:data", "--", "x"], "console=ttyS0 panic=1 panic=-1 no_timer_check -- x");
 }
 
 #[test]
