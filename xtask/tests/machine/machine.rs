@@ -142,14 +142,15 @@ pub fn start(checkout: Checkout, command: &mut Command) -> Running {
 }
 
 /// What comes through a pipe, as it comes.
-struct Stream {
+pub struct Stream {
     pieces: Receiver<String>,
     /// What came and was not awaited yet.
     seen: String,
 }
 
 impl Stream {
-    fn new(mut pipe: impl Read + Send + 'static) -> Self {
+    /// Of this pipe.
+    pub fn new(mut pipe: impl Read + Send + 'static) -> Self {
         let (sender, pieces) = channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -163,7 +164,7 @@ impl Stream {
     }
 
     /// Waits until this comes, after what was awaited before; gives all up to it, or nothing if it never came.
-    fn wait_for(&mut self, text: &str) -> Option<String> {
+    pub fn wait_for(&mut self, text: &str) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.seen.find(text) {

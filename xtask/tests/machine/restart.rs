@@ -5,7 +5,7 @@ use crate::machine::misbehaving;
 #[test]
 fn a_crash_loop_restarts_the_machine_after_longer_and_longer_waits() {
     let ran = misbehaving("die 11").program("restart = \"on-failure\"").table("[supervise]\nlimit = 4").boot();
-    ran.shows(&[
+    ran.expect(1).shows(&[
         "was killed by signal 11 (SIGSEGV) after ",
         "; starting it again in 100 ms (failure 1 of 4)",
         "; starting it again in 200 ms (failure 2 of 4)",
