@@ -71,7 +71,7 @@ fn a_program_that_is_pid_1_and_ends_is_a_panic_that_is_explained_first() {
 fn the_deadline_and_the_awaited_text_decide() {
     let (checkout, spec) = with_program("args = [\"sleep\"]");
     checkout
-        .xtask(&["qemu", &spec, "--until", "no such text", "--deadline", "8s"])
+        .xtask(&["qemu", &spec, "--until", "no such text", "--deadline", "20s"])
         .expect(124)
         .says(&["`no such text`", "argument 1"]);
     checkout
