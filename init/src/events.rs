@@ -185,7 +185,7 @@ impl Machine {
     }
 
     fn start(&mut self) {
-        let terminal = self.terminal.as_ref().map(Terminal::program_side);
+        let terminal = self.terminal.as_mut().map(Terminal::program_side);
         match service::start(&self.config, self.args.as_deref(), terminal) {
             Ok(pid) => {
                 self.program = Some(pid);

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::stdio;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::{clock, console, sys};
 
@@ -19,6 +20,8 @@ const KEPT_BYTES: usize = 4096;
 const N_SHOWN: usize = 10;
 /// Longer lines are cut when they are shown.
 const SHOWN_CHARACTERS: usize = 200;
+/// How both sides are opened.
+const PTY: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(OpenptFlags::CLOEXEC);
 /// Bytes moved at once: what the kernel's terminals hold.
 const PIECE_BYTES: usize = 4096;
 /// How long the output of a program that ended may take to come through. Others may still be writing.
@@ -29,6 +32,8 @@ pub struct Terminal {
     master: OwnedFd,
     /// Held open, so that the terminal outlives the program; else what it said last could be lost.
     slave: OwnedFd,
+    /// As the kernel makes it.
+    settings: Option<Termios>,
     console: Option<OwnedFd>,
     /// The console has nothing more to say.
     is_deaf: bool,
@@ -60,16 +65,27 @@ impl Terminal {
     }
 
     fn with_pty() -> Result<Self, Errno> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags)?;
+        let master = openpt(PTY)?;
         unlockpt(&master)?;
-        let slave = ioctl_tiocgptpeer(&master, flags)?;
+        let slave = ioctl_tiocgptpeer(&master, PTY)?;
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master, slave, console: console::device(), is_deaf: false, typed: Vec::new(), kept: Vec::new() })
+        let settings = tcgetattr(&slave).ok();
+        let console = console::device();
+        Ok(Self { master, slave, settings, console, is_deaf: false, typed: Vec::new(), kept: Vec::new() })
     }
 
-    /// What the program gets as its standard streams.
-    pub fn program_side(&self) -> BorrowedFd<'_> {
+    /// What the program gets as its standard streams: as new, whatever the run before it did. A program may have left it
+    /// without an echo or without waiting, and one that called vhangup(2) has cut off all who had it open.
+    pub fn program_side(&mut self) -> BorrowedFd<'_> {
+        if let Ok(slave) = ioctl_tiocgptpeer(&self.master, PTY) {
+            self.slave = slave;
+            // After a hangup it is nobody's; otherwise this changes nothing.
+            let _ = ioctl_tiocsctty(&self.slave);
+        }
+        if let Some(settings) = &self.settings {
+            let _ = tcsetattr(&self.slave, OptionalActions::Now, settings);
+        }
+        self.kept.clear();
         self.slave.as_fd()
     }
 
