@@ -15,6 +15,7 @@ use rustix::stdio;
 use rustix::termios::{Action, OptionalActions, tcdrain, tcflow, tcgetattr, tcsetattr};
 
 use crate::clock;
+use crate::sys::ioctl;
 
 /// Where standard streams lead when the kernel could not open them, best first. The last always opens, neither reads
 /// nor writes, and keeps files opened later from becoming somebody's standard output.
@@ -26,6 +27,9 @@ const MOST_PENDING: usize = 128 * 1024;
 
 /// How long the console has to take what is left when the machine ends.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at how much a terminal has sent.
+const STEP: Duration = Duration::from_millis(2);
 
 /// The kernel's facility "daemon" (Documentation/ABI/testing/dev-kmsg).
 const DAEMON: u8 = 3 << 3;
@@ -195,7 +199,21 @@ pub fn drain() {
     let _ = tcflow(io::stderr().as_fd(), Action::OOff);
     let _ = tcflow(io::stderr().as_fd(), Action::OOn);
     drain_pending(DRAIN_PATIENCE);
-    let _ = tcdrain(io::stderr().as_fd());
+    wait_sent(io::stderr().as_fd(), DRAIN_PATIENCE);
+}
+
+/// Waits until a terminal has sent what it was given, but no longer than this: tcdrain(3) alone would wait for ever for a
+/// reader that never comes.
+pub fn wait_sent(terminal: BorrowedFd<'_>, patience: Duration) {
+    let deadline = clock::now() + patience;
+    while ioctl::unsent(terminal).is_ok_and(|n_bytes| n_bytes > 0) {
+        if clock::now() >= deadline {
+            return;
+        }
+        clock::sleep(STEP);
+    }
+    // What the port's own memory holds takes some milliseconds, and the kernel does not wait for longer.
+    let _ = tcdrain(terminal);
 }
 
 /// Waits until the console has taken what is pending, or this time is over.

@@ -9,7 +9,7 @@ use pid1_init::supervise::{End, Goal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::clock::{self, Moment};
 use crate::console;
@@ -85,7 +85,7 @@ impl Channel {
         if let Err(error) = self.write(text.as_bytes()) {
             console::warn(&format!("cannot report the program's end: {}", std::io::Error::from(error)));
         }
-        let _ = tcdrain(&self.device);
+        console::wait_sent(self.device.as_fd(), PATIENCE);
     }
 
     fn write(&self, mut bytes: &[u8]) -> Result<(), Errno> {

@@ -22,6 +22,9 @@ pub type KeyBits = [u8; KEY_BYTES];
 /// include/uapi/linux/random.h. Only the two numbers count for the size that is part of the code.
 const RNDADDENTROPY: Opcode = opcode::write::<[i32; 2]>(b'R', 3);
 
+/// include/uapi/asm-generic/ioctls.h, and as old as that: without a direction or a size in its code.
+const TIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+
 /// `struct rand_pool_info` with its bytes.
 #[repr(C)]
 struct Pool<const N: usize> {
@@ -47,6 +50,12 @@ pub fn watchdog_timeout(device: impl AsFd) -> Result<i32, Errno> {
 pub fn stop_watchdog(device: impl AsFd) -> Result<(), Errno> {
     // SAFETY: the call reads one int.
     unsafe { ioctl(device, Setter::<WDIOC_SETOPTIONS, i32>::new(WDIOS_DISABLECARD)) }
+}
+
+/// How many bytes a terminal has yet to send.
+pub fn unsent(device: impl AsFd) -> Result<i32, Errno> {
+    // SAFETY: the call writes one int.
+    unsafe { ioctl(device, Getter::<TIOCOUTQ, i32>::new()) }
 }
 
 /// The keys that an input device has.
