@@ -211,6 +211,8 @@ impl Machine {
     }
 
     fn end(&mut self, end: &End) -> ! {
+        // Nobody is left who could say more; what was said last is still to come through.
+        self.terminal.iter_mut().for_each(Terminal::drain);
         self.net.release();
         self.watchdog.iter_mut().for_each(Watchdog::relax);
         std::mem::take(&mut self.volumes).unmount();
