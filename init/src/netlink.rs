@@ -43,6 +43,7 @@ const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x1_0000;
 const ARPHRD_ETHER: u16 = 1;
 
+const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
 const RT_TABLE_MAIN: u8 = 254;
 /// Who made a route: somebody at boot.
@@ -200,6 +201,8 @@ fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 
 fn event(kind: u16, body: &[u8]) -> Option<Event> {
     match kind {
+        // Another family's view of a link: a card that leaves a bridge is "gone" only from there.
+        RTM_NEWLINK | RTM_DELLINK if body.first() != Some(&AF_UNSPEC) => None,
         RTM_NEWLINK => link(body).map(Event::Link),
         RTM_DELLINK => word_at(body, 4).map(Event::LinkGone),
         // The number is negative; a request that went well has 0.
@@ -281,6 +284,16 @@ mod tests {
         };
         let lo = Link { mac: None, is_loopback: true, is_running: false, ..eth0.clone() };
         assert_eq!(parse(&bytes), [Event::Link(eth0), Event::Link(lo), Event::LinkGone(7), Event::Outcome(17)]);
+    }
+
+    #[test]
+    fn a_card_that_leaves_a_bridge_is_not_gone() {
+        const AF_BRIDGE: u8 = 7;
+        for kind in [RTM_NEWLINK, RTM_DELLINK] {
+            let mut bytes = link_message(kind, IFF_UP, ARPHRD_ETHER);
+            bytes[HEADER] = AF_BRIDGE;
+            assert_eq!(parse(&bytes), []);
+        }
     }
 
     #[test]
