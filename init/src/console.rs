@@ -1,6 +1,7 @@
 //! Standard streams and the log. Writing to either must never fail, block the machine or panic: a machine without a
 //! console, or with one that nobody reads, still runs its program.
 
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -92,6 +93,13 @@ pub fn make_raw() {
     let Ok(mut settings) = tcgetattr(device) else { return };
     settings.make_raw();
     output.is_raw = tcsetattr(device, OptionalActions::Now, &settings).is_ok();
+}
+
+/// Lets the kernel's log take all of init's lines: by itself it takes ten in five seconds from each who has it open, and the
+/// last lines of a program that failed are more. What the kernel command line says (`printk.devkmsg=`) wins.
+pub fn unlimit_log() {
+    // Without the line feed the kernel does not know the word.
+    let _ = fs::write("/proc/sys/kernel/printk_devkmsg", "on\n");
 }
 
 /// From here on only lines of this level and above are written. The kernel by itself prints messages whose severity is

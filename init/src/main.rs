@@ -51,6 +51,7 @@ fn boot() -> ! {
     mounts::mount(&mounts::EARLY);
     console::open();
     mounts::mount(&mounts::BASE);
+    console::unlimit_log();
     let overrides = read_cmdline();
     mounts::mount(&mounts::OPTIONAL);
     let mut config = read_config();
