@@ -9,6 +9,7 @@ use pid1_init::supervise::{Action, End, Event, Goal, Supervisor};
 use pid1_init::time::millis;
 use pid1_init::{Ending, LogLevel, Off};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::system::RebootCommand;
 
@@ -26,11 +27,11 @@ use crate::{buttons, clock, console, oom, reap, seed, service, shutdown, sys, ti
 /// What a signal to PID 1 asks for. What `poweroff`, `halt` and `reboot` of busybox send; PWR is the kernel's word for a
 /// failing power supply, and INT its word for Ctrl-Alt-Del.
 const STOP_SIGNALS: [(i32, &str, Goal); 5] = [
-    (libc::SIGTERM, "SIGTERM", Goal::Reboot),
-    (libc::SIGINT, "SIGINT (Ctrl-Alt-Del)", Goal::Reboot),
-    (libc::SIGUSR1, "SIGUSR1", Goal::PowerOff),
-    (libc::SIGUSR2, "SIGUSR2", Goal::PowerOff),
-    (libc::SIGPWR, "SIGPWR", Goal::PowerOff),
+    (libc::SIGTERM, "SIGTERM to PID 1 asks for a restart, as `reboot` does", Goal::Reboot),
+    (libc::SIGINT, "SIGINT to PID 1 asks for a restart, as Ctrl-Alt-Del does", Goal::Reboot),
+    (libc::SIGUSR1, "SIGUSR1 to PID 1 asks to power off, as `halt` does", Goal::PowerOff),
+    (libc::SIGUSR2, "SIGUSR2 to PID 1 asks to power off, as `poweroff` does", Goal::PowerOff),
+    (libc::SIGPWR, "SIGPWR to PID 1 asks to power off, as the power button does", Goal::PowerOff),
 ];
 
 /// Signals that are PID 1's own affair; all others are for the program.
@@ -38,6 +39,9 @@ const OWN_SIGNALS: [i32; 5] = [libc::SIGCHLD, libc::SIGPIPE, libc::SIGTTIN, libc
 
 /// How often a machine whose kernel has no signalfd looks for processes that ended.
 const BLIND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many signals are taken in one turn: a process may send them without end.
+const MOST_SIGNALS: usize = 100;
 
 /// Something to poll.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub struct Machine {
     program: Option<Pid>,
     /// How many processes the kernel had killed for memory when that was last asked.
     n_oom_kills: u64,
+    /// What the first start need not wait for was done.
+    has_settled: bool,
 }
 
 impl Machine {
@@ -91,6 +97,7 @@ impl Machine {
             buttons: None,
             program: None,
             n_oom_kills: 0,
+            has_settled: false,
             config,
             args,
             off,
@@ -131,6 +138,7 @@ impl Machine {
 
     /// What the program need not wait for.
     fn settle(&mut self) {
+        self.has_settled = true;
         self.host = self.report.as_deref().and_then(Channel::open);
         if self.watchdog.is_none() {
             self.watchdog = self.config.watchdog.and_then(watchdog::open);
@@ -188,6 +196,10 @@ impl Machine {
         let terminal = self.terminal.as_mut().map(Terminal::program_side);
         match service::start(&self.config, self.args.as_deref(), terminal) {
             Ok(pid) => {
+                // Before the first start nobody was killed, and it must not wait for a file.
+                if self.has_settled {
+                    self.n_oom_kills = oom::kills().unwrap_or(self.n_oom_kills);
+                }
                 self.program = Some(pid);
                 let (program, age) = (&self.config.program, clock::since(self.born));
                 let now = times::since_kernel();
@@ -280,7 +292,11 @@ impl Machine {
         let mut polled: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
-        if poll(&mut polled, timeout.as_ref()).is_err() {
+        if let Err(error) = poll(&mut polled, timeout.as_ref()) {
+            // For want of memory, say; trying again at once would only take the processor, too.
+            if error != Errno::INTR {
+                clock::sleep(BLIND_PATIENCE);
+            }
             return Vec::new();
         }
         let happened = sources.iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
@@ -338,10 +354,11 @@ impl Machine {
     }
 
     fn take_signals(&mut self) {
-        while let Some(signal) = self.signals.as_ref().and_then(sys::next_signal) {
+        for _ in 0..MOST_SIGNALS {
+            let Some(signal) = self.signals.as_ref().and_then(sys::next_signal) else { return };
             let is = |known: &i32| u32::try_from(*known) == Ok(signal);
-            if let Some((_, name, goal)) = STOP_SIGNALS.iter().find(|(known, ..)| is(known)) {
-                self.tell(Event::Stop(*goal, format!("{name} came")));
+            if let Some((_, who, goal)) = STOP_SIGNALS.iter().find(|(known, ..)| is(known)) {
+                self.tell(Event::Stop(*goal, (*who).to_owned()));
             } else if !OWN_SIGNALS.iter().any(is) {
                 console::log(LogLevel::Debug, &format!("passing signal {signal} on to the program"));
                 self.program.into_iter().for_each(|program| sys::send_signal(program, signal));

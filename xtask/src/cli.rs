@@ -240,7 +240,7 @@ pub struct QemuArgs {
     pub deadline: Option<Duration>,
 
     /// The machine's memory in MiB
-    #[arg(short, long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(short, long, value_name = "MB", default_value_t = 128, value_parser = mebibytes)]
     pub memory: u32,
 
     /// How many processors it has
@@ -300,6 +300,12 @@ fn variable(text: &str) -> Result<String, String> {
 
 fn accelerator(text: &str) -> Result<qemu::Choice, String> {
     text.parse()
+}
+
+/// Up to a tebibyte.
+fn mebibytes(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_048_576).contains(number));
+    number.ok_or_else(|| "a number of MiB from 1 to 1048576 is expected, as in 128".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

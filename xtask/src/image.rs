@@ -162,7 +162,11 @@ pub struct Known {
 impl Image {
     /// Reads and checks the spec at `path`.
     pub fn read(path: &Utf8Path, known: &Known) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))?;
+        let bytes = std::fs::read(path).with_context(|| format!("failed to read `{path}`"))?;
+        if bytes.starts_with(b"\x7fELF") {
+            bail!("`{path}` is a program, and no image spec\nhint: say `--file {path}`");
+        }
+        let text = String::from_utf8(bytes).with_context(|| format!("failed to read the image spec `{path}`"))?;
         Self::parse(&text, known).with_context(|| format!("failed to read the image spec `{path}`"))
     }
 

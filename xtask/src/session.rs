@@ -130,10 +130,13 @@ impl Session {
             .canonicalize_utf8()
             .is_ok_and(|path| path.parent() == self.workspace.images().canonicalize_utf8().ok().as_deref());
         let is_taken = !is_ours && self.image_names()?.contains(name);
-        if is_taken || (is_ours && path.file_stem() != Some(name)) {
+        if is_taken {
             bail!(
-                "`name` is `{name}` in `{path}`: it must be the file's own, and no other image's\nhint: rename one of the two"
+                "`name` is `{name}` in `{path}`, and images/{name}.toml has that name already\nhint: take another one"
             );
+        }
+        if is_ours && path.file_stem() != Some(name) {
+            bail!("`name` is `{name}` in `{path}`: it must be the file's own\nhint: rename one of the two");
         }
         Ok(())
     }

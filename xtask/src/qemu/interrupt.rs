@@ -14,13 +14,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The signals that ask a program to end.
 const SIGNALS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// How long a listener that was told has, after a second signal, to end by itself.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// Nobody presses Ctrl-C twice within this time.
+const ECHO: Duration = Duration::from_millis(100);
 
 /// How many signals it takes to end this process, whatever its listener does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,8 @@ struct Listener {
     terminal: Option<Arc<RawTerminal>>,
     patience: Patience,
     n_signals: u8,
+    /// The last one, and when it came.
+    last: Option<(i32, Instant)>,
 }
 
 struct Listeners {
@@ -61,7 +66,7 @@ impl Interrupts {
         let mut list = lock();
         let id = list.next_id;
         list.next_id += 1;
-        list.listeners.push(Listener { id, sender, terminal, patience, n_signals: 0 });
+        list.listeners.push(Listener { id, sender, terminal, patience, n_signals: 0, last: None });
         Ok(Self { id, receiver })
     }
 
@@ -117,6 +122,9 @@ fn is_ignored(status: &str, signal: i32) -> bool {
 
 fn deliver(signal: i32) {
     let mut list = lock();
+    if list.listeners.iter_mut().any(|listener| listener.is_echo(signal)) {
+        return;
+    }
     if list.listeners.is_empty() {
         // It ends this process, as these signals do.
         emulate_default_handler(signal).ok();
@@ -135,6 +143,13 @@ fn deliver(signal: i32) {
 }
 
 impl Listener {
+    /// Whether this signal is one that came a moment ago: timeout(1) and some shells send each to us and to our group.
+    fn is_echo(&mut self, signal: i32) -> bool {
+        let now = Instant::now();
+        let before = self.last.replace((signal, now));
+        before.is_some_and(|(same, at)| same == signal && now - at < ECHO)
+    }
+
     /// Whether one more signal ends this process.
     fn has_had_enough(&self) -> bool {
         match self.patience {
