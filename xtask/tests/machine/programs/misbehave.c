@@ -105,7 +105,7 @@ static int orphans(void) {
     }
     double made_by = now();
     while (n_others() && now() < made_by + 10) nap(1);
-    printf("it: %d orphans in %.1f s, none left %.3f s later: %d\n", n, made_by - start, now() - made_by, n_others());
+    printf("it: %d orphans in %.1f s; left %.3f s later: %d\n", n, made_by - start, now() - made_by, n_others());
     return n_others() ? 13 : 0;
 }
 
