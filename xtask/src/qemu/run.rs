@@ -187,8 +187,10 @@ impl<'a> Session<'a> {
             Source::Console => self.show(watch),
             Source::Errors => or_end(watch.qemu(&host("read QEMU's messages", read(&mut self.outputs.errors))?)),
             Source::Report => {
-                self.stop.on_answer();
-                watch.report(self.started.elapsed(), &host("read init's report", read(&mut self.outputs.report))?);
+                let bytes = host("read init's report", read(&mut self.outputs.report))?;
+                if watch.report(self.started.elapsed(), &bytes) {
+                    self.stop.on_answer();
+                }
                 Continue(())
             }
             Source::Monitor => {

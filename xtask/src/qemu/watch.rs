@@ -123,10 +123,15 @@ impl Watch {
     }
 
     /// Bytes came over the report port. The machine may go on for a moment: its console has to run dry.
-    pub fn report(&mut self, now: Duration, bytes: &[u8]) {
-        for line in self.report_lines.push(bytes) {
-            self.is_up = true;
-            match Report::from_line(&line) {
+    ///
+    /// False if no line was init's: a port that is just being opened echoes what it is told.
+    pub fn report(&mut self, now: Duration, bytes: &[u8]) -> bool {
+        let reports: Vec<Option<Report>> =
+            self.report_lines.push(bytes).iter().map(|line| Report::from_line(line)).collect();
+        self.is_up |= !reports.is_empty();
+        let is_understood = reports.iter().any(Option::is_some);
+        for report in reports {
+            match report {
                 Some(Report::Said(text)) => self.said.push(text),
                 Some(Report::Reset(why)) => drop(self.reset_why.get_or_insert((why, now + GRACE))),
                 Some(Report::Ended(ending)) => drop(self.report.get_or_insert((ending, now + GRACE))),
@@ -134,6 +139,7 @@ impl Watch {
             }
         }
         self.said.drain(..self.said.len().saturating_sub(N_LINES));
+        is_understood
     }
 
     /// Bytes came from QEMU's monitor. Tells whether the machine restarts, and why.

@@ -217,6 +217,12 @@ impl Running {
         keyboard.flush().unwrap();
     }
 
+    /// Sends `xtask` a SIGTERM.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Ran {
         let (stdout, stderr) = (self.console.rest(), self.messages.rest());

@@ -19,4 +19,5 @@ mod settings;
 mod signals;
 mod support;
 mod times;
+mod volumes;
 mod wire;

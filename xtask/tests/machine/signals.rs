@@ -50,3 +50,12 @@ fn a_program_that_ignores_term_is_killed_when_its_time_is_over() {
         "pid1: the program /bin/own does not end by itself: killing it",
     ]);
 }
+
+#[test]
+fn the_hosts_term_stops_the_machine_in_order() {
+    let mut machine = misbehaving("tell 0").words("init.log=debug").start();
+    machine.wait_for("ms after init");
+    machine.terminate();
+    let ran = machine.end().expect(143).says(&["stopping the machine"]);
+    ran.shows(&["pid1: stopping the machine: ", "pid1: the program /bin/own ", "pid1: the machine ends"]);
+}
