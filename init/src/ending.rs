@@ -97,7 +97,7 @@ impl fmt::Display for Ending {
                 Some(name) => write!(f, "was killed by signal {signal} (SIG{name})"),
                 None => write!(f, "was killed by signal {signal}"),
             },
-            Self::OutOfMemory => f.write_str("was killed because the machine's memory was full"),
+            Self::OutOfMemory => f.write_str("was killed for memory (SIGKILL)"),
         }
     }
 }

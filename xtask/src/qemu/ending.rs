@@ -100,7 +100,7 @@ impl Ending {
         let sentence = match self {
             Self::Found { .. } | Self::Stopped | Self::Exited { status: 0 } => return None,
             Self::Exited { status } => format!("the program exited with status {status}"),
-            Self::Killed { memory: true, .. } => "the program was killed: the machine's memory was full".to_owned(),
+            Self::Killed { memory: true, .. } => "the program was killed for memory: the machine's was full".to_owned(),
             Self::Killed { signal, .. } => format!("the program was killed by {}", signal_text((*signal).into())),
             Self::StoppedWithoutReport { silent: true } => "the machine stopped before it printed anything".to_owned(),
             Self::StoppedWithoutReport { silent: false } => "the machine stopped without a report from init".to_owned(),
@@ -313,7 +313,11 @@ mod tests {
         check(Ending::Exited { status: 123 }, 123, "the program exited with status 123");
         check(Ending::Killed { signal: 11, memory: false }, 139, "the program was killed by SIGSEGV (signal 11)");
         let memory = Ending::Killed { signal: 9, memory: true };
-        check(memory, 137, "the program was killed: the machine's memory was full\nhint: give it more with `-m MB`");
+        check(
+            memory,
+            137,
+            "the program was killed for memory: the machine's was full\nhint: give it more with `-m MB`",
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn a_program_that_forks_without_bound_and_lives_can_be_stopped() {
 fn a_program_that_fills_the_memory_is_killed_for_that_and_started_again() {
     misbehaving("fill then exit 0").words("init.restart=on-failure").boot().expect(0).shows(&[
         "it: filling memory",
-        "pid1: the program /bin/own was killed because the machine's memory was full after ",
+        "pid1: the program /bin/own was killed for memory (SIGKILL) after ",
         "; starting it again in 100 ms",
         "exited with status 0 after ",
     ]);
@@ -38,7 +38,7 @@ fn a_program_that_fills_the_memory_is_killed_for_that_and_started_again() {
 
 #[test]
 fn a_program_that_was_killed_for_memory_is_told_from_any_other_that_was_killed() {
-    misbehaving("fill").boot().expect(128 + 9).says(&["was killed because the machine's memory was full"]);
+    misbehaving("fill").boot().expect(128 + 9).says(&["was killed for memory (SIGKILL)"]);
     let ran = misbehaving("die 9").boot().expect(128 + 9).says(&["was killed by signal 9 (SIGKILL)"]);
     assert!(!ran.stdout.contains("memory"), "{}", ran.stdout);
 }
