@@ -12,8 +12,7 @@ pub type Moment = Duration;
 
 /// This moment.
 pub fn now() -> Moment {
-    // It goes on while the machine sleeps: a lease runs out then, too.
-    sys::clock(libc::CLOCK_BOOTTIME)
+    sys::clock()
 }
 
 /// How long ago that was.

@@ -22,7 +22,7 @@ use crate::shutdown::EVERYBODY;
 use crate::terminal::Terminal;
 use crate::volumes::Mounted;
 use crate::watchdog::Watchdog;
-use crate::{buttons, clock, console, oom, reap, seed, service, shutdown, sys, times, volumes, watchdog};
+use crate::{boot_times, buttons, clock, console, oom, reap, seed, service, shutdown, sys, volumes, watchdog};
 
 /// What a signal to PID 1 asks for. What `poweroff`, `halt` and `reboot` of busybox send; PWR is the kernel's word for a
 /// failing power supply, and INT its word for Ctrl-Alt-Del.
@@ -193,18 +193,17 @@ impl Machine {
     }
 
     fn start(&mut self) {
+        // Before the first start nobody was killed, and it must not wait for a file.
+        if self.has_settled {
+            self.n_oom_kills = oom::kills().unwrap_or(self.n_oom_kills);
+        }
         let terminal = self.terminal.as_mut().map(Terminal::program_side);
         match service::start(&self.config, self.args.as_deref(), terminal) {
             Ok(pid) => {
-                // Before the first start nobody was killed, and it must not wait for a file.
-                if self.has_settled {
-                    self.n_oom_kills = oom::kills().unwrap_or(self.n_oom_kills);
-                }
                 self.program = Some(pid);
-                let (program, age) = (&self.config.program, clock::since(self.born));
-                let now = times::since_kernel();
-                times::write(now.saturating_sub(age), now);
-                let (pid, age) = (pid.as_raw_pid(), millis(age));
+                let (program, now) = (&self.config.program, clock::now());
+                boot_times::write(self.born, now);
+                let (pid, age) = (pid.as_raw_pid(), millis(now.saturating_sub(self.born)));
                 console::debug(&format!("started {program} as process {pid}, {age} ms after init"));
                 self.tell(Event::Started);
             }

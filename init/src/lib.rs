@@ -24,7 +24,7 @@
 //! | `report` | the line to the host: how the program ended, and whether to stop |
 //! | `buttons` | the power button and Ctrl-Alt-Del |
 //! | `seed`, `oom` | random numbers; who dies when memory ends |
-//! | `times` | boot times, for programs to show |
+//! | `boot_times` | boot times, for programs to show |
 //! | `shutdown` | ends what is left, and the machine |
 //! | `sys` | the only `unsafe` |
 

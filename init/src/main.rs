@@ -7,6 +7,7 @@
 // machine without a console starts. So `sys` holds the C entry point instead.
 #![no_main]
 
+mod boot_times;
 mod buttons;
 mod clock;
 mod console;
@@ -25,7 +26,6 @@ mod service;
 mod shutdown;
 mod sys;
 mod terminal;
-mod times;
 mod volumes;
 mod watchdog;
 

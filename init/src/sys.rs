@@ -32,11 +32,11 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     crate::run()
 }
 
-/// What a clock of the kernel shows. Rustix would look for the fast way into the kernel by itself, as the C library has done.
-pub fn clock(id: libc::clockid_t) -> Duration {
+/// The time since the kernel's start. It goes on while the machine sleeps, for a lease runs out then, too. Rustix would look for the fast way into the kernel by itself, as the C library has done.
+pub fn clock() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes nothing but `time`.
-    unsafe { libc::clock_gettime(id, &raw mut time) };
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
     let nanoseconds = Duration::from_nanos(time.tv_nsec.unsigned_abs());
     Duration::from_secs(time.tv_sec.unsigned_abs()).saturating_add(nanoseconds)
 }

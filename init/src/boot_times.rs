@@ -3,21 +3,16 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
 
-use crate::{console, folders, sys};
+use crate::clock::Moment;
+use crate::{console, folders};
 
 const FOLDER: &str = "/run/pid1";
 const FILE: &str = "/run/pid1/boot";
 
-/// The time since the kernel's start.
-pub fn since_kernel() -> Duration {
-    sys::clock(libc::CLOCK_BOOTTIME)
-}
-
 /// Writes down when init and the program started.
-pub fn write(init: Duration, program: Duration) {
-    let line = |name, time: Duration| format!("{name} {}.{:03}\n", time.as_secs(), time.subsec_millis());
+pub fn write(init: Moment, program: Moment) {
+    let line = |name, time: Moment| format!("{name} {}.{:03}\n", time.as_secs(), time.subsec_millis());
     let text = line("init", init) + &line("program", program);
     let written = folders::make(FOLDER).map_err(io::Error::from).and_then(|()| fs::write(FILE, text));
     if let Err(error) = written {
