@@ -1,5 +1,6 @@
 //! The command line: verbs and flags as data. Every help text that a user sees is here.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -56,6 +57,14 @@ pub struct Global {
     /// Install missing host tools without asking (apt-get, dnf, pacman or nix; with sudo when not root)
     #[arg(long, global = true)]
     pub yes: bool,
+
+    /// Run this many jobs at once [default: as many as there are cores]
+    #[arg(short, long, global = true, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+
+    /// Start every build tool with this shared library, by LD_PRELOAD: `verify` does, to build otherwise
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    pub preload: Option<Utf8PathBuf>,
 
     /// Say also what needed no work
     #[arg(short, long, global = true)]

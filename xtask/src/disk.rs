@@ -1,8 +1,8 @@
 //! Disk files with an empty file system, for `[[volume]]` and `qemu --volume`. Nothing in them is random or of the clock:
 //! the same arguments give the same file, bit for bit.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::artifact::EPOCH;
 use crate::image::volume::{label_problem, normal_uuid};
 use crate::interrupt;
-use crate::sandbox::{Sandbox, Tool, ToolFailed};
+use crate::sandbox::{Sandbox, Setting, ToolFailed, Walls};
 use crate::steps::write;
 use crate::store::Store;
 use crate::toolbox::{self, MKE2FS, MKFS_VFAT, ToolName};
@@ -237,12 +237,13 @@ fn taken(place: &Utf8Path) -> String {
 
 fn format(disk: &Disk, file: &Utf8Path, store: &Store) -> Result<()> {
     let temp = store.temp("volume")?;
-    let sandbox = sandbox(disk.tool(), temp.path())?;
-    let settings = temp.path().join("mke2fs.conf");
-    write(&settings, MKE2FS_CONF)?;
     let absolute = camino::absolute_utf8(file)?;
-    let tool: Tool<'_> = sandbox.tool(disk.tool(), temp.path()).args(disk.args()).arg(absolute.as_str());
-    let tool = tool.env("MKE2FS_CONFIG", settings.as_str()).env("E2FSPROGS_FAKE_TIME", EPOCH.to_string());
+    let mut sandbox = sandbox(disk.tool(), temp.path())?;
+    sandbox.share(&absolute, "/build/disk");
+    let settings = sandbox.build().join("mke2fs.conf");
+    write(&settings, MKE2FS_CONF)?;
+    let tool = sandbox.tool(disk.tool(), sandbox.build()).args(disk.args()).arg(sandbox.inside(&absolute));
+    let tool = tool.env("MKE2FS_CONFIG", sandbox.inside(&settings)).env("E2FSPROGS_FAKE_TIME", EPOCH.to_string());
     tool.run().map_err(|error| match error.is::<ToolFailed>() {
         true => error.context(format!("from its log:{}", said(&temp.path().join("log")))),
         false => error,
@@ -251,14 +252,17 @@ fn format(disk: &Disk, file: &Utf8Path, store: &Store) -> Result<()> {
 
 /// A sandbox with one tool.
 fn sandbox(tool: ToolName, folder: &Utf8Path) -> Result<Sandbox> {
-    let (bin, home, log) = (folder.join("bin"), folder.join("home"), folder.join("log"));
-    for folder in [&bin, &home] {
-        fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
-    }
     let path = toolbox::find(tool).map_err(|missing| anyhow!("the host tool `{}` is missing", missing.tool))?;
-    std::os::unix::fs::symlink(path, bin.join(tool)).with_context(|| format!("failed to link the tool `{tool}`"))?;
-    let log = Mutex::new(File::create(&log).with_context(|| format!("failed to write the log `{log}`"))?);
-    Ok(Sandbox { bin, home, log, cores: jobserver::Client::new(1).context("failed to make a jobserver")? })
+    let log = folder.join("log");
+    Sandbox::new(Setting {
+        walls: Walls::of_this_host(),
+        folder,
+        tools: &[(tool, path)],
+        inputs: &BTreeMap::new(),
+        preload: None,
+        log: File::create(&log).with_context(|| format!("failed to write the log `{log}`"))?,
+        cores: jobserver::Client::new(1).context("failed to make a jobserver")?,
+    })
 }
 
 /// All that the tool said; neither of them says much.

@@ -16,7 +16,8 @@ use crate::artifact;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::Reporter;
-use crate::store::Store;
+use crate::sandbox::Walls;
+use crate::store::{Store, Trace};
 use crate::toolbox::{HostTool, ToolName, Toolbox};
 use crate::workspace::Workspace;
 
@@ -32,6 +33,8 @@ pub struct Built {
     pub id: ArtifactId,
     /// Everything that went in, by name.
     pub fields: Fields,
+    /// Whether the tools that made it saw nothing but that.
+    pub hermetic: bool,
 }
 
 /// What a checkout last built of a step, and what before that; read by `why`.
@@ -57,6 +60,10 @@ pub struct Engine<'a> {
     pub reporter: &'a Reporter,
     /// The machine's cores.
     pub cores: &'a jobserver::Client,
+    /// What closes build tools in.
+    pub walls: &'a Walls,
+    /// A library that every build tool is started with, for `verify`.
+    pub preload: Option<&'a Utf8Path>,
     /// Nothing may be fetched.
     pub offline: bool,
 }
@@ -85,12 +92,17 @@ impl Engine<'_> {
                 (None, Some(inputs)) => self.fields(step, &inputs)?,
                 (None, None) => continue,
             };
-            if let Some(trace) = self.store.lookup(known.key()) {
+            if let Some(trace) = self.trace(known.key()) {
                 ids.insert(&step.name, trace.id);
             }
             fields.insert(step.name.clone(), known);
         }
         Ok(fields)
+    }
+
+    /// The success recorded for a key. One that was made in the open does not count where tools can be closed in.
+    fn trace(&self, key: StepKey) -> Option<Trace> {
+        self.store.lookup(key).filter(|trace| trace.hermetic || !self.walls.are_closed())
     }
 
     /// Everything that goes into a step. For a step with a declared output that is the declaration alone.

@@ -20,6 +20,8 @@ const SCHEMA: u32 = 1;
 pub struct Manifest<'a> {
     schema: u32,
     image: &'a str,
+    /// Whether all that was run to build it saw nothing but what is listed here.
+    hermetic: bool,
     /// The finished files by name.
     files: &'a BTreeMap<String, FileRecord>,
     /// The pinned inputs by name.
@@ -109,6 +111,7 @@ impl<'a> Manifest<'a> {
         Self {
             schema: SCHEMA,
             image: &image.name,
+            hermetic: report.built.values().all(|built| built.hermetic),
             files,
             inputs: inputs.collect(),
             crates: prefixed("crate.").collect(),

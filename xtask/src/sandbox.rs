@@ -1,20 +1,34 @@
-//! The one way to run a build tool: a cleared environment, a `PATH` of declared tools only, no standard input, everything
-//! printed goes to the step's log. When xtask ends, the tool ends too: with all its children on a signal that xtask can
-//! catch, else (SIGKILL) the tool itself, and its children when they next report to it.
+//! The one way to run a build tool: inside walls (bubblewrap) in which only its declared inputs and tools are to be seen, at
+//! fixed paths, with one folder to write to; a cleared environment, a fixed umask, no standard input; everything printed goes
+//! to the step's log. When xtask ends, whatever the reason, the tool and all its children end, too.
+//!
+//! Where the host forbids walls, the tool runs in the open, with the same environment and a `PATH` of declared tools.
 
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal, umask};
 
+use self::walls::{BIN, BUILD, INPUTS, Mount};
 use crate::artifact::EPOCH;
-use crate::toolbox;
+use crate::toolbox::{self, ToolName};
+
+mod host;
+mod walls;
+
+pub use walls::Walls;
+
+/// Where a tool sees the library that it is started with.
+const PRELOAD: &str = "/preload.so";
 
 /// A build tool said that it failed. Why, is in the step's log.
 #[derive(Debug, thiserror::Error)]
@@ -26,47 +40,128 @@ pub struct ToolFailed {
     pub status: ExitStatus,
 }
 
-/// What a build tool sees of the machine.
-pub struct Sandbox {
-    /// A folder of links to the declared tools; the whole `PATH`.
-    pub bin: Utf8PathBuf,
-    /// An empty folder for tools that insist on a home.
-    pub home: Utf8PathBuf,
-    /// Where the tool's output goes.
-    pub log: Mutex<File>,
+/// What a sandbox is made of.
+pub struct Setting<'a> {
+    /// Whether tools can be closed in here.
+    pub walls: &'a Walls,
+    /// An empty folder, of which the sandbox makes the build folder.
+    pub folder: &'a Utf8Path,
+    /// The declared tools, and where they are.
+    pub tools: &'a [(ToolName, Utf8PathBuf)],
+    /// What may be read: role and path.
+    pub inputs: &'a BTreeMap<String, Utf8PathBuf>,
+    /// A library that every tool is started with, for `verify`.
+    pub preload: Option<&'a Utf8Path>,
+    /// Where the tools' output goes.
+    pub log: File,
     /// Shares the machine's cores among all tools of all running steps.
     pub cores: jobserver::Client,
+}
+
+/// What a build tool sees of the machine.
+pub struct Sandbox {
+    walls: Walls,
+    mounts: Vec<Mount>,
+    /// Paths of the host, and what they are inside.
+    places: Vec<(Utf8PathBuf, Utf8PathBuf)>,
+    /// The build folder on the host.
+    build: Utf8PathBuf,
+    /// The whole `PATH`.
+    bin: Utf8PathBuf,
+    preload: Option<Utf8PathBuf>,
+    log: Mutex<File>,
+    cores: jobserver::Client,
 }
 
 /// One run of a build tool.
 pub struct Tool<'a> {
     sandbox: &'a Sandbox,
-    command: std::process::Command,
+    /// As the tool is to see it.
+    command: Command,
+    is_closed_in: bool,
+    shares_cores: bool,
     on_line: &'a dyn Fn(&str),
 }
 
 impl Sandbox {
-    /// A run of the declared tool `program` in the folder `dir`.
+    /// Makes the build folder, and finds out what has to be seen.
+    pub fn new(setting: Setting<'_>) -> Result<Self> {
+        let Setting { walls, folder, tools, inputs, preload, log, cores } = setting;
+        let (build, links) = (folder.join("build"), folder.join("bin"));
+        for folder in [&build, &build.join("home"), &build.join("tmp"), &links] {
+            fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+        }
+        let mut places = vec![(build.clone(), BUILD.into())];
+        places.extend(inputs.iter().map(|(role, path)| (path.clone(), Utf8Path::new(INPUTS).join(role))));
+        let mut mounts = Vec::new();
+        if walls.are_closed() {
+            mounts = host::mounts(tools)?;
+            mounts.push(Mount::Writable(build.clone(), BUILD.into()));
+            mounts.push(Mount::Link("build/tmp".into(), "/tmp".into()));
+            mounts.extend(places.iter().skip(1).map(|(from, to)| Mount::ReadOnly(from.clone(), to.clone())));
+            mounts.extend(preload.map(|path| Mount::ReadOnly(path.to_owned(), PRELOAD.into())));
+        } else {
+            for (name, path) in tools {
+                symlink(path, links.join(name)).with_context(|| format!("failed to link the tool `{name}`"))?;
+            }
+        }
+        let (bin, preload) = match walls.are_closed() {
+            true => (BIN.into(), preload.map(|_| PRELOAD.into())),
+            false => (links, preload.map(Utf8Path::to_owned)),
+        };
+        Ok(Self { walls: walls.clone(), mounts, places, build, bin, preload, log: Mutex::new(log), cores })
+    }
+
+    /// The build folder on the host: what is in it is in [`BUILD`] for a tool.
+    pub fn build(&self) -> &Utf8Path {
+        &self.build
+    }
+
+    /// Whether tools see nothing but what was declared.
+    pub fn is_closed(&self) -> bool {
+        self.walls.are_closed()
+    }
+
+    /// Lets tools write to one more file of the host, at `inside`.
+    pub fn share(&mut self, file: &Utf8Path, inside: &str) {
+        self.places.push((file.to_owned(), inside.into()));
+        self.mounts.push(Mount::Writable(file.to_owned(), inside.into()));
+    }
+
+    /// What a tool calls a file or folder of the build folder or of the inputs.
+    pub fn inside(&self, path: &Utf8Path) -> Utf8PathBuf {
+        let find = |(host, inside): &(Utf8PathBuf, Utf8PathBuf)| match path.strip_prefix(host).ok()? {
+            rest if rest.as_str().is_empty() => Some(inside.clone()),
+            rest => Some(inside.join(rest)),
+        };
+        match self.is_closed() {
+            true => self.places.iter().find_map(find).unwrap_or_else(|| path.to_owned()),
+            false => path.to_owned(),
+        }
+    }
+
+    /// A run of the declared tool `program` in the folder `dir`, a path of the host.
     pub fn tool<'a>(&'a self, program: &str, dir: &Utf8Path) -> Tool<'a> {
-        let mut command = std::process::Command::new(self.bin.join(program));
+        let mut command = Command::new(self.bin.join(program));
         command
-            .current_dir(dir)
+            .current_dir(self.inside(dir))
             .env_clear()
             .env("PATH", self.bin.as_str())
-            .env("HOME", self.home.as_str())
+            .env("HOME", self.inside(&self.build.join("home")))
+            .env("TMPDIR", self.inside(&self.build.join("tmp")))
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
             .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
-            .stdin(Stdio::null());
-        Tool { sandbox: self, command, on_line: &|_| () }
+            .envs(self.preload.iter().map(|path| ("LD_PRELOAD", path)));
+        Tool { sandbox: self, command, is_closed_in: self.is_closed(), shares_cores: false, on_line: &|_| () }
     }
 
     /// A run of cargo with the network and the user's own settings for it: to fetch crates, for nothing else.
     pub fn network_cargo<'a>(&'a self, dir: &Utf8Path) -> Result<Tool<'a>> {
         let find = |tool| toolbox::find(tool).map_err(|missing| anyhow!("the host tool `{}` is missing", missing.tool));
-        let mut command = std::process::Command::new(find("cargo")?);
-        command.env("RUSTC", find("rustc")?).current_dir(dir).stdin(Stdio::null());
-        Ok(Tool { sandbox: self, command, on_line: &|_| () })
+        let mut command = Command::new(find("cargo")?);
+        command.env("RUSTC", find("rustc")?).current_dir(dir);
+        Ok(Tool { sandbox: self, command, is_closed_in: false, shares_cores: false, on_line: &|_| () })
     }
 
     /// Adds a line to the step's log.
@@ -105,7 +200,7 @@ impl<'a> Tool<'a> {
 
     /// Lets the tool run jobs of its own on free cores, by GNU make's jobserver protocol.
     pub fn with_cores(mut self) -> Self {
-        self.sandbox.cores.configure_make(&mut self.command);
+        self.shares_cores = true;
         self
     }
 
@@ -123,11 +218,15 @@ impl<'a> Tool<'a> {
 
     fn run_logged(&mut self) -> Result<ExitStatus> {
         let (reader, writer) = io::pipe()?;
-        self.command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
-        die_with_parent(&mut self.command);
-        let mut child = Running::start(&mut self.command)?;
-        // The writing ends live on in the command; closed here, so that the reader sees the end when the tools are gone.
-        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = self.enclose();
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+        if self.shares_cores {
+            self.sandbox.cores.configure_make(&mut command);
+        }
+        prepare(&mut command);
+        let mut child = Running::start(&mut command)?;
+        // It holds the pipe's writing ends; without them the reader sees the end when the tools are gone.
+        drop(command);
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             self.sandbox.note(&line);
@@ -135,16 +234,33 @@ impl<'a> Tool<'a> {
         }
         Ok(child.0.wait()?)
     }
+
+    /// The command that runs the tool within its walls.
+    fn enclose(&mut self) -> Command {
+        let walls = &self.sandbox.walls;
+        let Some(mut outer) = walls.command(&self.sandbox.mounts).filter(|_| self.is_closed_in) else {
+            return std::mem::replace(&mut self.command, Command::new(""));
+        };
+        // Bubblewrap needs no environment of its own; the tool gets what it is started with.
+        outer.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        outer.arg("--chdir").arg(self.command.get_current_dir().unwrap_or(Path::new(BUILD)));
+        outer.arg("--").arg(self.command.get_program()).args(self.command.get_args());
+        outer
+    }
 }
 
-/// Has the kernel kill the process when xtask dies, so that nothing goes on building for nobody.
+/// What a tool creates has the same mode whatever the user's umask is.
+const UMASK: u32 = 0o022;
+
+/// Has the kernel kill the process when xtask dies, so that nothing goes on building for nobody; and sets the umask.
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
-pub fn die_with_parent(command: &mut std::process::Command) {
+fn prepare(command: &mut Command) {
     let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2) and getppid(2) are.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2), getppid(2) and umask(2) are.
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
+            umask(Mode::from_raw_mode(UMASK));
             // The parent may have died before the call took effect.
             if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::Error::other("xtask ended")) }
         });
@@ -157,7 +273,7 @@ static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 struct Running(Child);
 
 impl Running {
-    fn start(command: &mut std::process::Command) -> io::Result<Self> {
+    fn start(command: &mut Command) -> io::Result<Self> {
         let mut running = RUNNING.lock().map_err(|_| io::Error::other("a thread panicked"))?;
         let child = command.spawn()?;
         running.insert(child.id());
@@ -193,65 +309,4 @@ fn kill_group(id: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sandbox() -> (tempfile::TempDir, Sandbox) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Utf8PathBuf::try_from(folder.path().to_owned()).unwrap();
-        let bin = root.join("bin");
-        std::fs::create_dir(&bin).unwrap();
-        std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
-        let log = Mutex::new(File::create(root.join("log")).unwrap());
-        (folder, Sandbox { bin, home: root.join("home"), log, cores: jobserver::Client::new(1).unwrap() })
-    }
-
-    fn run(script: &str) -> (Result<()>, String) {
-        let (folder, sandbox) = sandbox();
-        let result = sandbox.tool("sh", Utf8Path::new("/")).args(["-c", script]).run();
-        (result, std::fs::read_to_string(folder.path().join("log")).unwrap())
-    }
-
-    #[test]
-    fn the_environment_is_fixed() {
-        // Cargo sets CARGO for tests; a leaking environment would show it.
-        let (result, log) = run("export -p");
-        result.unwrap();
-        assert!(
-            log.contains("LC_ALL='C'") && log.contains("TZ='UTC'") && log.contains("SOURCE_DATE_EPOCH='315532800'"),
-            "{log}"
-        );
-        assert!(!log.contains("CARGO"), "{log}");
-    }
-
-    #[test]
-    fn undeclared_tools_are_not_found() {
-        let (result, log) = run("ls /");
-        assert!(result.is_err());
-        assert!(log.contains("ls: not found"), "{log}");
-    }
-
-    #[test]
-    fn both_streams_reach_the_log_and_the_failure_is_named() {
-        let (result, log) = run("echo out; echo err >&2; exit 3");
-        assert_eq!(result.unwrap_err().to_string(), "`sh` failed with exit status: 3");
-        assert!(log.contains("out\nerr\n"), "{log}");
-    }
-
-    #[test]
-    fn lines_are_told_as_they_come() {
-        let (_keep, sandbox) = sandbox();
-        let lines = Mutex::new(Vec::new());
-        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
-        sandbox.tool("sh", Utf8Path::new("/")).args(["-c", "echo a; echo b"]).on_line(&on_line).run().unwrap();
-        assert_eq!(lines.into_inner().unwrap(), ["a", "b"]);
-    }
-
-    #[test]
-    fn make_gets_the_jobserver() {
-        let (folder, sandbox) = sandbox();
-        sandbox.tool("sh", Utf8Path::new("/")).args(["-c", "echo $MAKEFLAGS"]).with_cores().run().unwrap();
-        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
-        assert!(log.contains("--jobserver-auth="), "{log}");
-    }
-}
+mod tests;

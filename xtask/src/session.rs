@@ -1,7 +1,8 @@
 //! One run of `cargo xtask`: the checkout, the flags, and what most verbs do first: read a spec, plan it, build it.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,9 +19,10 @@ use crate::packages::{CargoLock, Packages};
 use crate::plan::{self, Facts};
 use crate::preflight;
 use crate::report::Reporter;
+use crate::sandbox::Walls;
 use crate::schema;
 use crate::store::{Access, Store};
-use crate::toolbox::{ToolName, Toolbox};
+use crate::toolbox::{BWRAP, ToolName, Toolbox};
 use crate::workspace::{self, Workspace};
 
 /// The image that a verb is about.
@@ -57,6 +59,10 @@ pub struct Session {
     pub reporter: Reporter,
     /// Fetch nothing.
     pub offline: bool,
+    /// How many jobs run at once; by default as many as there are cores.
+    pub jobs: Option<NonZeroUsize>,
+    /// A library that every build tool is started with, for `verify`.
+    pub preload: Option<Utf8PathBuf>,
     /// What to do about missing host tools.
     pub policy: Policy,
 }
@@ -68,6 +74,8 @@ impl Session {
             workspace: Workspace::find()?,
             reporter: Reporter::new(global.verbose),
             offline: global.offline,
+            jobs: global.jobs,
+            preload: global.preload.clone(),
             policy: if global.yes { Policy::Install } else { Policy::Tell },
         })
     }
@@ -161,16 +169,24 @@ impl Session {
         stems(&self.workspace.images(), "toml")
     }
 
-    /// Makes sure that the host has what the plan's steps run, and `more`.
+    /// Makes sure that the host has what the plan's steps run, what closes it in, and `more`.
     pub fn require_tools(&self, planned: &Planned, more: &[ToolName]) -> Result<()> {
-        let tools: BTreeSet<ToolName> =
-            planned.graph.in_order().flat_map(|step| step.recipe.tools()).chain(more.iter().copied()).collect();
+        let tools: BTreeSet<ToolName> = planned
+            .graph
+            .in_order()
+            .flat_map(|step| step.recipe.tools())
+            .chain([BWRAP])
+            .chain(more.iter().copied())
+            .collect();
         doctor::require(&tools, self.policy, &self.reporter)
     }
 
     /// Builds the goals of a plan.
     pub fn build(&self, planned: &Planned, store: &Store, goals: &[&str]) -> Result<Report> {
         let _guard = interrupt::end_on_signals()?;
+        if let Some(warning) = Walls::of_this_host().warning() {
+            self.reporter.say(&warning);
+        }
         self.with_engine(planned, store, |engine| engine.build(&planned.graph, goals))
     }
 
@@ -188,7 +204,9 @@ impl Session {
             store,
             toolbox: &toolbox,
             reporter: &self.reporter,
-            cores: cores()?,
+            cores: cores(self.jobs)?,
+            walls: Walls::of_this_host(),
+            preload: self.preload.as_deref(),
             offline: self.offline,
         };
         work(&engine)
@@ -196,10 +214,11 @@ impl Session {
 }
 
 /// The machine's cores, shared by all steps. Made once: a jobserver lives as long as the process.
-fn cores() -> Result<&'static jobserver::Client> {
-    static CORES: LazyLock<std::io::Result<jobserver::Client>> =
-        LazyLock::new(|| jobserver::Client::new(std::thread::available_parallelism().map_or(1, usize::from)));
-    CORES.as_ref().map_err(|error| anyhow::anyhow!("failed to make a jobserver: {error}"))
+fn cores(jobs: Option<NonZeroUsize>) -> Result<&'static jobserver::Client> {
+    static CORES: OnceLock<std::io::Result<jobserver::Client>> = OnceLock::new();
+    let n_jobs = jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
+    let cores = CORES.get_or_init(|| jobserver::Client::new(n_jobs));
+    cores.as_ref().map_err(|error| anyhow::anyhow!("failed to make a jobserver: {error}"))
 }
 
 /// A spec and the steps it takes.

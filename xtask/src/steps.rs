@@ -74,9 +74,9 @@ pub struct FileInput {
 
 /// A running step: its inputs, its tools, and where the output goes.
 pub struct Job<'a> {
-    /// The file or folder to make. It does not exist when the recipe starts.
+    /// The file or folder to make. It does not exist when the recipe starts; tools do not see it.
     pub out: &'a Utf8Path,
-    /// An empty folder to work in; deleted afterwards.
+    /// An empty folder to work in, which tools see, too; deleted afterwards.
     pub work: &'a Utf8Path,
     /// Every input's artifact, checked, read-only.
     pub inputs: BTreeMap<String, Utf8PathBuf>,
@@ -106,6 +106,11 @@ impl Job<'_> {
     /// What a declared tool says its version is.
     pub fn version(&self, tool: ToolName) -> String {
         self.versions.get(tool).cloned().unwrap_or_default()
+    }
+
+    /// What a tool calls a path of the build folder or of an input: fixed, where tools are closed in.
+    pub fn inside(&self, path: &Utf8Path) -> Utf8PathBuf {
+        self.sandbox.inside(path)
     }
 
     /// A run of a declared tool in `dir`.

@@ -44,6 +44,14 @@ pub struct Trace {
     pub fields: Fields,
     /// How long it took, in seconds. Information for people; no artifact reads it.
     pub seconds: f64,
+    /// Whether the tools that made it saw only what is in `fields`. Records from before there were walls are of steps
+    /// without tools, or of recipes that have another name since.
+    #[serde(default = "is_hermetic")]
+    pub hermetic: bool,
+}
+
+fn is_hermetic() -> bool {
+    true
 }
 
 /// The right to make a step; given back when dropped, and by the kernel when the process dies.

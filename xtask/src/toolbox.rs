@@ -16,7 +16,7 @@ mod table;
 use crate::artifact;
 use crate::store::Store;
 use table::Kind;
-pub use table::{BINUTILS, COREUTILS, GCC, MKE2FS, MKFS_VFAT, Package, QEMU, RUST, TOOLS, ToolName};
+pub use table::{BINUTILS, BWRAP, COREUTILS, GCC, MKE2FS, MKFS_VFAT, Package, QEMU, RUST, TOOLS, ToolName};
 
 /// Who a tool is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,11 @@ pub fn find(tool: ToolName) -> Result<Utf8PathBuf, Missing> {
         Kind::Library(file) => on_path("gcc").and_then(|gcc| library_file(&gcc, file)),
     };
     found.ok_or(Missing { tool, package })
+}
+
+/// Whether the name is that of a library, which is no command.
+pub fn is_library(tool: ToolName) -> bool {
+    TOOLS.iter().any(|package| matches!(package.kind, Kind::Library(_)) && package.has(tool))
 }
 
 /// All tools in the table.

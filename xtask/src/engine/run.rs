@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::files::{copy, read_files};
 use super::{Built, Engine};
@@ -14,7 +14,7 @@ use crate::artifact;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::StepProgress;
-use crate::sandbox::{Sandbox, ToolFailed};
+use crate::sandbox::{Sandbox, Setting, ToolFailed};
 use crate::steps::Job;
 use crate::store::{Claim, Temp, Trace};
 
@@ -166,9 +166,9 @@ impl<'a> Run<'a> {
     }
 
     fn hit(&self, step: &Step, fields: Fields) -> Option<Built> {
-        let trace = self.engine.store.lookup(fields.key())?;
+        let trace = self.engine.trace(fields.key())?;
         self.engine.reporter.detail(&format!("{}: up to date, {}", step.name, trace.id.short()));
-        Some(Built { key: fields.key(), id: trace.id, fields })
+        Some(Built { key: fields.key(), id: trace.id, fields, hermetic: trace.hermetic })
     }
 
     fn run(&self, step: &Step, fields: Fields, inputs: &[Built], _claim: &Claim) -> Result<Built> {
@@ -193,9 +193,9 @@ impl<'a> Run<'a> {
         let n_others = self.n_running.fetch_sub(1, Ordering::Relaxed) - 1;
         let seconds = progress.seconds();
         drop(progress);
-        let id = result.map_err(|error| self.fail(step, key, n_others, error))?;
+        let (id, hermetic) = result.map_err(|error| self.fail(step, key, n_others, error))?;
         self.engine.reporter.say(&format!("{}: done in {seconds:.1} s", step.name));
-        Ok(Built { key, id, fields })
+        Ok(Built { key, id, fields, hermetic })
     }
 
     fn run_recipe(
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
         fields: &Fields,
         inputs: &[Built],
         progress: &StepProgress,
-    ) -> Result<ArtifactId> {
+    ) -> Result<(ArtifactId, bool)> {
         let temp = self.engine.store.temp(&step.name).map_err(|error| self.mention_full_disk(error))?;
         // While the half-made output still fills the disk.
         self.run_in(&temp, step, fields, inputs, progress).map_err(|error| self.mention_full_disk(error))
@@ -217,12 +217,8 @@ impl<'a> Run<'a> {
         fields: &Fields,
         inputs: &[Built],
         progress: &StepProgress,
-    ) -> Result<ArtifactId> {
+    ) -> Result<(ArtifactId, bool)> {
         let engine = self.engine;
-        let (out, work, files) = (temp.path().join("out"), temp.path().join("work"), temp.path().join("files"));
-        fs::create_dir(&work).with_context(|| format!("failed to make the folder `{work}`"))?;
-        self.copy_files(step, fields, &files)?;
-        let sandbox = self.sandbox(step, fields.key(), temp)?;
         let mut paths = BTreeMap::new();
         for ((role, _), built) in step.inputs.iter().zip(inputs) {
             let path = engine
@@ -231,6 +227,13 @@ impl<'a> Run<'a> {
                 .ok_or_else(|| anyhow!("the artifact {} has vanished from the store", built.id))?;
             paths.insert(role.clone(), path);
         }
+        let sandbox = self.sandbox(step, fields.key(), temp, &paths)?;
+        let (out, work) = (temp.path().join("out"), sandbox.build().join("work"));
+        let files = sandbox.build().join("files");
+        for folder in [&work, &files] {
+            fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+        }
+        self.copy_files(step, fields, &files)?;
         let job = Job {
             out: &out,
             work: &work,
@@ -244,8 +247,11 @@ impl<'a> Run<'a> {
         };
         let id = self.make_output(step, &job)?;
         let seconds = progress.seconds();
-        engine.store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds })?;
-        Ok(id)
+        // A step without tools of the host needs no walls.
+        let hermetic = engine.walls.are_closed() || step.recipe.tools().is_empty();
+        let trace = Trace { step: step.name.clone(), id, fields: fields.clone(), seconds, hermetic };
+        engine.store.record(&trace)?;
+        Ok((id, hermetic))
     }
 
     fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
@@ -276,18 +282,24 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn sandbox(&self, step: &Step, key: StepKey, temp: &Temp) -> Result<Sandbox> {
-        let (bin, home) = (temp.path().join("bin"), temp.path().join("home"));
-        for folder in [&bin, &home] {
-            fs::create_dir(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
-        }
-        for (name, tool) in self.engine.tools(step)? {
-            std::os::unix::fs::symlink(&tool.path, bin.join(name))
-                .with_context(|| format!("failed to link the tool `{name}`"))?;
-        }
+    fn sandbox(
+        &self,
+        step: &Step,
+        key: StepKey,
+        temp: &Temp,
+        inputs: &BTreeMap<String, Utf8PathBuf>,
+    ) -> Result<Sandbox> {
+        let tools: Vec<_> = self.engine.tools(step)?.into_iter().map(|(name, tool)| (name, tool.path)).collect();
         let path = self.engine.store.log(key);
-        let log = File::create(&path).with_context(|| format!("failed to write the log `{path}`"))?;
-        Ok(Sandbox { bin, home, log: Mutex::new(log), cores: self.engine.cores.clone() })
+        Sandbox::new(Setting {
+            walls: self.engine.walls,
+            folder: temp.path(),
+            tools: &tools,
+            inputs,
+            preload: self.engine.preload,
+            log: File::create(&path).with_context(|| format!("failed to write the log `{path}`"))?,
+            cores: self.engine.cores.clone(),
+        })
     }
 
     /// Copies the files the step reads, so that an editor that saves meanwhile cannot slip other content under the key.

@@ -102,6 +102,8 @@ impl Bench {
             toolbox: &toolbox,
             reporter: &self.reporter,
             cores: &self.cores,
+            walls: Walls::of_this_host(),
+            preload: None,
             offline,
         };
         let report = engine.build(&Graph::new(steps)?, &[goal])?;

@@ -44,7 +44,7 @@ const LIBRARIES: [ToolName; 3] = ["libc", "libelf", "libcrypto"];
 
 impl Recipe for Kernel {
     fn name(&self) -> &'static str {
-        "kernel 1"
+        "kernel 2"
     }
 
     fn describe(&self, fields: &mut Fields) {
@@ -76,11 +76,13 @@ impl Kernel {
         job.progress.now("configuring");
         let source = job.input("source")?;
         make(job, build)?.arg(self.base.target()).run().context("failed to write the base configuration")?;
-        let fragments: Vec<Utf8PathBuf> = self.fragments.iter().map(|file| job.files.join(&file.name)).collect();
+        let inside = |file: &FileInput| job.inside(&job.files.join(&file.name));
+        let fragments: Vec<Utf8PathBuf> = self.fragments.iter().map(inside).collect();
         if !fragments.is_empty() {
-            let merge = source.join("scripts/kconfig/merge_config.sh");
+            let merge = job.inside(&source.join("scripts/kconfig/merge_config.sh"));
+            let output = job.inside(build);
             let merged =
-                job.tool("sh", build).arg(merge).args(["-m", "-O", build.as_str(), ".config"]).args(&fragments);
+                job.tool("sh", build).arg(merge).args(["-m", "-O", output.as_str(), ".config"]).args(&fragments);
             merged.run().context("failed to merge the fragments")?;
         }
         make(job, build)?.arg("olddefconfig").run().context("failed to complete the configuration")?;
@@ -125,18 +127,18 @@ fn read(path: &Utf8Path) -> Result<String> {
 }
 
 fn make<'a>(job: &'a Job<'_>, build: &Utf8Path) -> Result<crate::sandbox::Tool<'a>> {
-    let source = job.input("source")?;
-    let tool = job.tool("make", build).arg("-C").arg(source.as_str()).arg(format!("O={build}")).arg("ARCH=x86_64");
+    let (source, output) = (job.inside(job.input("source")?), job.inside(build));
+    let tool = job.tool("make", build).arg("-C").arg(source).arg(format!("O={output}")).arg("ARCH=x86_64");
     Ok(IDENTITY.iter().fold(tool, |tool, (name, value)| tool.env(name, value)))
 }
 
 fn compile(job: &Job<'_>, build: &Utf8Path) -> Result<()> {
-    let n_lines = AtomicU32::new(0);
+    let (n_lines, folder) = (AtomicU32::new(0), job.inside(build));
     let on_line = |line: &str| {
         // kbuild prints `  CC      kernel/fork.o` for each thing it makes.
         if let Some((verb, target)) = line.strip_prefix("  ").and_then(|line| line.split_once(' ')) {
             let n_done = n_lines.fetch_add(1, Ordering::Relaxed) + 1;
-            let target = target.trim().trim_start_matches(build.as_str()).trim_start_matches('/');
+            let target = target.trim().trim_start_matches(folder.as_str()).trim_start_matches('/');
             job.progress.now(&format!("{n_done} targets, {verb} {target}"));
         }
     };

@@ -22,7 +22,7 @@ const TOOLS: [ToolName; 6] = ["gcc", "make", "sed", "grep", "awk", "sh"];
 
 impl Recipe for Musl {
     fn name(&self) -> &'static str {
-        "musl 1"
+        "musl 2"
     }
 
     fn describe(&self, fields: &mut Fields) {
@@ -48,7 +48,7 @@ impl Recipe for Musl {
             .with_context(|| format!("failed to set the time of `{header}`"))?;
         job.progress.now("configuring");
         job.tool("sh", &build)
-            .arg(source.join("configure").as_str())
+            .arg(job.inside(&source.join("configure")))
             .args(CONFIGURATION)
             .arg("RANLIB=ranlib")
             .run()

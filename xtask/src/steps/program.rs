@@ -43,7 +43,7 @@ impl RustProgram {
 
 impl Recipe for RustProgram {
     fn name(&self) -> &'static str {
-        "rust-program 2"
+        "rust-program 3"
     }
 
     fn describe(&self, fields: &mut Fields) {
@@ -83,15 +83,19 @@ impl Recipe for RustProgram {
         cargo.on_line(&on_line).run().with_context(|| format!("failed to compile `{package}`"))?;
         let program = build.target_folder(job, package);
         elf::check(&program, package)?;
-        require_no_build_path(&program, job.work)?;
+        require_no_build_path(&program, job)?;
         copy(&program, job.out)
     }
 }
 
-/// A path that a program took from its build is another one at every build, and tells about the machine.
-fn require_no_build_path(program: &Utf8Path, work: &Utf8Path) -> Result<()> {
+/// A path that a program took from its build is another one at every build, and tells about the machine. Where tools are
+/// closed in, it is the same everywhere.
+fn require_no_build_path(program: &Utf8Path, job: &Job<'_>) -> Result<()> {
+    if job.sandbox.is_closed() {
+        return Ok(());
+    }
     let bytes = std::fs::read(program).with_context(|| format!("failed to read `{program}`"))?;
-    let path = work.parent().unwrap_or(work).as_str().as_bytes();
+    let path = job.sandbox.build().as_str().as_bytes();
     if bytes.windows(path.len()).any(|window| window == path) {
         bail!(
             "the program holds the path of the folder it was built in, so that no two builds are the same\n\
@@ -124,17 +128,17 @@ impl Build<'_> {
         let home = job.folder("cargo-home")?;
         let source = format!(
             "[source.crates-io]\nreplace-with = \"crates\"\n[source.crates]\ndirectory = \"{}\"\n",
-            self.crates
+            job.inside(self.crates)
         );
         write(&home.join("config.toml"), source)?;
-        let target = job.folder("target")?;
-        let manifest = self.workspace.join("Cargo.toml");
+        let target = job.inside(&job.folder("target")?);
+        let manifest = job.inside(&self.workspace.join("Cargo.toml"));
         Ok(job
             .tool("cargo", Utf8Path::new("/"))
             .args(["build", "--offline", "--target", TARGET, "--profile", self.profile])
             .args(["--manifest-path", manifest.as_str(), "--target-dir", target.as_str()])
-            .env("CARGO_HOME", home.as_str())
-            .env("RUSTC_WRAPPER", self.wrapper(job, &target)?.as_str())
+            .env("CARGO_HOME", job.inside(&home))
+            .env("RUSTC_WRAPPER", job.inside(&self.wrapper(job, &target)?))
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"))
             .env("CARGO_INCREMENTAL", "0")
             .with_cores())
@@ -146,14 +150,14 @@ impl Build<'_> {
         let path = job.work.join("rustc-wrapper");
         let mut flags = format!(
             "--sysroot '{}' -Clinker=rust-lld --remap-path-prefix '{target}=/build' --remap-path-prefix '{}=/crates'",
-            self.sysroot, self.crates
+            job.inside(self.sysroot),
+            job.inside(self.crates)
         );
-        for (name, place) in self.names {
+        for (name, place) in self.names.iter().map(|(name, place)| (name, job.inside(place))) {
             flags.push_str(&format!(" --remap-path-prefix '{place}={name}'"));
         }
         let script = format!(
-            "#!{sh}\nrustc=$1; shift\nfor word; do case $word in {TARGET}|--target={TARGET})\n  exec \"$rustc\" \"$@\" {flags};;\nesac; done\nexec \"$rustc\" \"$@\"\n",
-            sh = job.sandbox.bin.join("sh")
+            "#!/bin/sh\nrustc=$1; shift\nfor word; do case $word in {TARGET}|--target={TARGET})\n  exec \"$rustc\" \"$@\" {flags};;\nesac; done\nexec \"$rustc\" \"$@\"\n"
         );
         write(&path, script)?;
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -186,7 +190,7 @@ pub struct GoProgram {
 
 impl Recipe for GoProgram {
     fn name(&self) -> &'static str {
-        "go-program 1"
+        "go-program 2"
     }
 
     fn describe(&self, _fields: &mut Fields) {}
@@ -209,14 +213,14 @@ impl Recipe for GoProgram {
             "-buildvcs=false",
             "-ldflags=-s -w -buildid=",
             "-o",
-            program.as_str(),
+            job.inside(&program).as_str(),
             ".",
         ]);
         go.env("CGO_ENABLED", "0")
             .env("GOOS", "linux")
             .env("GOARCH", "amd64")
-            .env("GOCACHE", job.folder("go-cache")?.as_str())
-            .env("GOPATH", job.folder("go-path")?.as_str())
+            .env("GOCACHE", job.inside(&job.folder("go-cache")?))
+            .env("GOPATH", job.inside(&job.folder("go-path")?))
             // Nothing is downloaded here: neither modules (they belong into the module's vendor folder) nor another toolchain.
             .env("GOPROXY", "off")
             .env("GOTOOLCHAIN", "local")
@@ -224,7 +228,7 @@ impl Recipe for GoProgram {
             .run()
             .with_context(|| format!("failed to compile the Go program in `{}`", self.shown))?;
         elf::check(&program, &self.shown)?;
-        require_no_build_path(&program, job.work)?;
+        require_no_build_path(&program, job)?;
         copy(&program, job.out)
     }
 }

@@ -59,9 +59,12 @@ const OBJECTS: [(&str, &str); 5] = [
     ("unwind.o", include_str!("rust_std/unwind.s")),
 ];
 
+/// What of them is linked; the unwinder from an archive, as the linker wants it.
+const LINKED: [&str; 5] = ["crtbegin.o", "crtbeginS.o", "crtend.o", "crtendS.o", "libunwind.a"];
+
 impl Recipe for RustStd {
     fn name(&self) -> &'static str {
-        "rust-std 1"
+        "rust-std 2"
     }
 
     fn describe(&self, fields: &mut Fields) {
@@ -117,7 +120,7 @@ impl RustStd {
     fn assemble(&self, job: &Job<'_>, workspace: &Utf8Path) -> Result<()> {
         let library = job.input("library")?;
         let link = workspace.join("library");
-        std::os::unix::fs::symlink(library, &link).with_context(|| format!("failed to link `{link}`"))?;
+        std::os::unix::fs::symlink(job.inside(library), &link).with_context(|| format!("failed to link `{link}`"))?;
         write(&workspace.join("Cargo.toml"), root_manifest())?;
         write(&workspace.join("Cargo.lock"), &self.lock)?;
         job.folder("workspace/root/src")?;
@@ -179,13 +182,12 @@ fn collect(job: &Job<'_>, deps: &Utf8Path) -> Result<()> {
     for file in musl::OUTPUT {
         copy(&job.input("musl")?.join(file), &own.join(file))?;
     }
+    let objects = job.folder("objects")?;
     for (object, source) in OBJECTS {
-        let assembly = job.work.join("object.s");
-        write(&assembly, source)?;
-        job.tool("as", job.work).args(["-o", own.join(object).as_str(), assembly.as_str()]).run()?;
+        write(&objects.join("object.s"), source)?;
+        job.tool("as", &objects).args(["-o", object, "object.s"]).run()?;
     }
-    let unwind = own.join("unwind.o");
     // `D`: no times, no owners.
-    job.tool("ar", &own).args(["rcD", "libunwind.a", "unwind.o"]).run()?;
-    std::fs::remove_file(&unwind).with_context(|| format!("failed to delete `{unwind}`"))
+    job.tool("ar", &objects).args(["rcD", "libunwind.a", "unwind.o"]).run()?;
+    LINKED.iter().try_for_each(|file| copy(&objects.join(file), &own.join(file)))
 }

@@ -48,6 +48,7 @@ const fn library(
 /// Every host tool that any step runs, by package. Rust's own come with rustup.
 pub const TOOLS: &[Package] = &[
     Package { tools: RUST, kind: Kind::Rust, purpose: "Rust programs", names: ["rustup"; 4] },
+    package(&[BWRAP], "closing build tools in", ["bubblewrap"; 4]),
     package(GCC, "the kernel, musl, linking", ["gcc", "gcc", "gcc", "gcc"]),
     package(BINUTILS, "the kernel, musl, linking", ["binutils", "binutils", "binutils", "binutils"]),
     package(&["make"], "the kernel, musl", ["make"; 4]),
@@ -105,6 +106,8 @@ pub const TOOLS: &[Package] = &[
     package(&["ip"], "the tests: a network of their own", ["iproute2", "iproute", "iproute2", "iproute2"]),
 ];
 
+/// The sandbox.
+pub const BWRAP: ToolName = "bwrap";
 /// The machine emulator.
 pub const QEMU: ToolName = "qemu-system-x86_64";
 /// Makes ext4.
