@@ -21,6 +21,7 @@ use crate::store::{Store, Trace};
 use crate::toolbox::{HostTool, ToolName, Toolbox};
 use crate::workspace::Workspace;
 
+mod explain;
 mod files;
 mod run;
 

@@ -18,14 +18,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal, umask};
 
-use self::walls::{BIN, BUILD, INPUTS, Mount};
+use self::walls::{BIN, Mount};
 use crate::artifact::EPOCH;
 use crate::toolbox::{self, ToolName};
 
 mod host;
 mod walls;
 
-pub use walls::Walls;
+pub use walls::{BUILD, INPUTS, Walls};
 
 /// Where a tool sees the library that it is started with.
 const PRELOAD: &str = "/preload.so";

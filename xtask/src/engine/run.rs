@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::explain::explain;
 use super::files::{copy, read_files};
 use super::{Built, Engine};
 use crate::artifact;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::StepProgress;
-use crate::sandbox::{Sandbox, Setting, ToolFailed};
+use crate::sandbox::{Sandbox, Setting};
 use crate::steps::Job;
 use crate::store::{Claim, Temp, Trace};
 
@@ -323,27 +324,14 @@ impl<'a> Run<'a> {
     /// have to wait for them to learn what is wrong.
     fn fail(&self, step: &Step, key: StepKey, n_others: usize, error: anyhow::Error) -> anyhow::Error {
         self.failed.store(true, Ordering::Relaxed);
-        let error = self.explain(step, key, error);
+        let log = self.engine.store.log(key);
+        let error = explain(&step.name, key, &log, self.engine.walls.are_closed(), error);
         if n_others > 0 {
             let say = |text: &str| self.engine.reporter.say(text);
             say(&crate::report::render(&error));
             say(&format!("{n_others} other steps are being finished; Ctrl-C ends them, too"));
         }
         error
-    }
-
-    /// What failed, why, what to do, and where to read more.
-    fn explain(&self, step: &Step, key: StepKey, error: anyhow::Error) -> anyhow::Error {
-        let log = self.engine.store.log(key);
-        let text = format!("failed to make `{}` (key {})", step.name, key.short());
-        // A failure of ours explains itself; a tool's reason is in what it printed.
-        if !error.chain().any(|cause| cause.is::<ToolFailed>()) {
-            return error.context(text);
-        }
-        let lines = telling_lines(&log);
-        let lines: String = lines.iter().map(|line| format!("\n  | {line}")).collect();
-        let cause = crate::report::render(&error);
-        anyhow!("{cause}\n  from its log:{lines}\n  the whole log: {log}").context(text)
     }
 
     /// Without network: every download that would be needed, in one message.
@@ -380,22 +368,8 @@ impl<'a> Run<'a> {
 
 /// How often damaged artifacts are made again in one run, before the disk is to blame.
 const N_REPAIRS: u32 = 3;
-/// How many lines of a log are shown with a failure.
-const LOG_LINES: usize = 30;
 /// With less than this left, in bytes, a failure is taken for a consequence of a full disk.
 const FULL_DISK: u64 = 4 << 20;
-
-/// The lines of a log that tell most: a compiler's errors from the first one on, else the last lines.
-fn telling_lines(log: &Utf8Path) -> Vec<String> {
-    let Ok(bytes) = fs::read(log) else { return Vec::new() };
-    let text = String::from_utf8_lossy(&bytes);
-    // Commands are long, and say nothing that the step's name does not.
-    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("$ ")).collect();
-    let last = lines.len().saturating_sub(LOG_LINES);
-    let is_error = |line: &&str| line.starts_with("error") || line.contains(": error: ");
-    let first_error = lines.iter().position(is_error).unwrap_or(last);
-    lines.into_iter().skip(first_error.min(last)).take(LOG_LINES).map(str::to_owned).collect()
-}
 
 /// All results, or the failure that made the others not start.
 fn first_cause(results: Vec<Result<Built>>) -> Result<Vec<Built>> {

@@ -20,4 +20,5 @@ mod signals;
 mod support;
 mod times;
 mod volumes;
+mod walls;
 mod wire;
