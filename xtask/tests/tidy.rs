@@ -111,6 +111,7 @@ fn only_fetch_touches_the_network() {
 fn processes_are_spawned_where_the_architecture_says() {
     let rooms = [
         "xtask/src/sandbox.rs",
+        "xtask/src/sandbox/walls.rs",
         "xtask/src/toolbox.rs",
         "xtask/src/doctor.rs",
         "xtask/src/qemu/",
