@@ -91,11 +91,13 @@ impl Walls {
         let mut command = Command::new(bwrap);
         command.env_clear().args(NAMESPACES).args(process_folder(*has_own_proc));
         command.args(mounts.iter().flat_map(Mount::arguments));
-        // Writable, but for the build folder, is nothing: not the root in memory, nor /dev/shm, nor what root may set in /proc/sys.
-        command.args(["/usr", "/dev", "/proc", "/"].iter().flat_map(|place| ["--remount-ro", place]));
+        command.args(READ_ONLY.iter().flat_map(|place| ["--remount-ro", place]));
         Some(command)
     }
 }
+
+/// Writable, but for the build folder, is nothing: not the root in memory, nor /dev/shm, nor what root may set in /proc/sys.
+const READ_ONLY: [&str; 4] = ["/usr", "/dev", "/proc", "/"];
 
 /// Of its own: users, processes, the network (with nothing in it), System V IPC, the host's name, control groups.
 const NAMESPACES: [&str; 16] = [
@@ -172,6 +174,6 @@ mod tests {
         let command = closed.command(&mounts).unwrap();
         let line = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         assert!(line.contains("--unshare-net") && line.contains("--bind /store/tmp/x /build"), "{line}");
-        assert!(line.ends_with("--remount-ro /usr --remount-ro /dev --remount-ro /proc --remount-ro /"), "{line}");
+        assert!(line.ends_with("--remount-ro /dev --remount-ro /proc --remount-ro /"), "{line}");
     }
 }
