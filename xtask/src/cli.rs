@@ -240,6 +240,10 @@ pub struct QemuArgs {
     /// Which image.
     pub image: ImageArg,
 
+    /// Build nothing: boot what `image --out DIR` left in this folder, here or elsewhere, after a look at its manifest
+    #[arg(long, value_name = "DIR")]
+    pub built: Option<Utf8PathBuf>,
+
     /// End with status 0 as soon as the console shows this text
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub until: Option<String>,

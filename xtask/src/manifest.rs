@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::Report;
@@ -35,7 +35,7 @@ pub struct Manifest<'a> {
 }
 
 /// A finished file.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct FileRecord {
     /// In bytes.
     pub size: u64,

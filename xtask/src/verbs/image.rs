@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 
 use crate::engine::Report;
-use crate::image::Compress;
+use crate::image::{Compress, Image};
 use crate::lock::{LINUX, MUSL, RUST_LIBRARY};
 use crate::manifest::{FileRecord, Manifest};
 use crate::plan::{INITRAMFS, KERNEL};
@@ -52,6 +53,41 @@ pub fn build(session: &Session, planned: &Planned, out: Option<&Utf8Path>) -> Re
     roots::register(&store, &session.workspace, &planned.image.name, &report)?;
     let folder = out.map_or_else(|| session.workspace.output(&planned.image.name), Utf8Path::to_owned);
     lay_out(planned, &store, &report, folder)
+}
+
+/// What of a manifest is needed to boot.
+#[derive(Deserialize)]
+struct Published {
+    image: String,
+    files: BTreeMap<String, FileRecord>,
+}
+
+/// The image that was put into `folder` before, if it is `image` and its files are those of its manifest.
+pub fn open(image: &Image, folder: &Utf8Path) -> Result<Finished> {
+    let path = folder.join(MANIFEST);
+    let context = || format!("failed to read `{path}`");
+    let text = std::fs::read_to_string(&path).with_context(context)?;
+    let published: Published = serde_json::from_str(&text).with_context(context)?;
+    if published.image != image.name {
+        bail!(
+            "`{folder}` holds the image `{}`, not `{}`\nhint: name it: cargo xtask qemu {} --built {folder}",
+            published.image,
+            image.name,
+            published.image
+        );
+    }
+    let initramfs = initramfs_name(image.compress);
+    let mut wrong = Vec::new();
+    for name in [BZIMAGE, CONFIG, &initramfs] {
+        let found = std::fs::read(folder.join(name)).map(|bytes| FileRecord::of(&bytes)).ok();
+        if found.is_none() || found.as_ref() != published.files.get(name) {
+            wrong.push(format!("`{name}`"));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("in `{folder}` {} are not what {MANIFEST} says\nhint: build the image anew", wrong.join(", "));
+    }
+    Ok(Finished { folder: folder.to_owned(), files: published.files, initramfs })
 }
 
 fn lay_out(planned: &Planned, store: &Store, report: &Report, folder: Utf8PathBuf) -> Result<Finished> {

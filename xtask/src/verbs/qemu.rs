@@ -14,7 +14,7 @@ use crate::qemu::{self, Devices, Machine, Outcome, Run, Selected};
 use crate::session::Session;
 use crate::steps::kernel::{BZIMAGE, CONFIG};
 use crate::verbs::image::{self, Finished};
-use crate::{report, toolbox};
+use crate::{doctor, report, toolbox};
 use console::Console;
 
 /// The exit status when the host cannot run the machine as asked.
@@ -23,7 +23,10 @@ const HOST_FAILED: u8 = 125;
 /// Builds and boots; the status is that of the run.
 pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
     let planned = session.plan(&args.image.asked())?;
-    session.require_tools(&planned, &[toolbox::QEMU])?;
+    match args.built {
+        Some(_) => doctor::require(&[toolbox::QEMU].into(), session.policy, &session.reporter)?,
+        None => session.require_tools(&planned, &[toolbox::QEMU])?,
+    }
     let image = &planned.image;
     let command_line = prepare::command_line(image, args)?;
     prepare::check(image, args)?;
@@ -34,7 +37,10 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
             return Ok(HOST_FAILED);
         }
     };
-    let finished = image::build(session, &planned, None)?;
+    let finished = match &args.built {
+        Some(folder) => image::open(image, folder)?,
+        None => image::build(session, &planned, None)?,
+    };
     let options = prepare::kernel_options(&finished.folder.join(CONFIG))?;
     let devices = prepare::devices(image, args, &options)?;
     tell_ports(session, args, &devices);

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::{Checkout, compile};
+use crate::support::{Checkout, Ran, compile};
 
 /// Far longer than any of these machines takes, on a loaded host too.
 const LONG: &str = "240s";
@@ -93,6 +93,24 @@ fn the_dry_run_can_be_pasted() {
     machine.kill().unwrap();
     machine.wait().unwrap();
     assert!(has_booted, "{script}");
+}
+
+#[test]
+fn what_was_built_before_boots_if_it_is_whole() {
+    let this = Checkout::this();
+    let folder = tempfile::tempdir().unwrap();
+    let built = folder.path().to_str().unwrap();
+    this.xtask(&["image", "--out", built]).expect(0);
+    // Nothing is built: there is no store, and none can be made.
+    let boot = |image: &str| {
+        let mut command = this.command(&["qemu", image, "--built", built, "--until", "Hello from", "--deadline", LONG]);
+        Ran::new(command.env("PID1_STORE", "/dev/null/store").output().unwrap())
+    };
+    boot("hello").expect(0);
+    boot("web").expect(1).says(&["holds the image `hello`, not `web`", "cargo xtask qemu hello --built"]);
+    std::fs::write(folder.path().join("initramfs.cpio"), "damaged").unwrap();
+    std::fs::remove_file(folder.path().join("kernel.config")).unwrap();
+    boot("hello").expect(1).says(&["`kernel.config`, `initramfs.cpio` are not what manifest.json says"]);
 }
 
 #[test]
