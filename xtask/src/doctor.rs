@@ -67,7 +67,12 @@ pub fn require(tools: &BTreeSet<ToolName>, policy: Policy, reporter: &Reporter) 
     if still.is_empty() {
         Ok(())
     } else {
-        bail!("{}\nhint: they were installed just now, and are still not found on PATH", list(&still))
+        // Nix's gcc looks for libraries where it was told when it was built, and the flake's was told.
+        let hint = match manager.command {
+            "nix" => "run it in `nix develop`, which has all of them",
+            _ => "they were installed just now, and are still not found on PATH",
+        };
+        bail!("{}\nhint: {hint}", list(&still))
     }
 }
 

@@ -102,7 +102,9 @@ fn is_executable(path: &Utf8Path) -> bool {
 
 /// The real toolchain's `bin`, past rustup's proxies: the folder of the cargo that runs xtask.
 fn toolchain_bin() -> Option<Utf8PathBuf> {
-    let real = |cargo: Utf8PathBuf| cargo.parent().filter(|bin| bin.join("../lib").is_dir()).map(Utf8Path::to_owned);
+    // Nix links a toolchain together from several packages, and cargo's own has no rustc.
+    let is_whole = |bin: &&Utf8Path| bin.join("../lib").is_dir() && bin.join("rustc").is_file();
+    let real = |cargo: Utf8PathBuf| cargo.parent().filter(is_whole).map(Utf8Path::to_owned);
     if let Some(bin) = std::env::var("CARGO").ok().map(Utf8PathBuf::from).and_then(real) {
         return Some(bin);
     }

@@ -48,7 +48,9 @@ fn walls_hint(lines: &[String]) -> &'static str {
     let says = |words: &[&str]| lines.iter().any(|line| words.iter().any(|word| line.contains(word)));
     let is_elsewhere = |line: &String| {
         let mut paths = line.split(['"', '`', '\'', ' ', '(']).filter(|word| word.starts_with('/'));
-        paths.any(|path| ![BUILD, INPUTS, "/usr", "/toolchain"].iter().any(|known| path.starts_with(known)))
+        paths.any(|path| {
+            ![BUILD, INPUTS, "/usr", "/toolchain", "/nix/store"].iter().any(|known| path.starts_with(known))
+        })
     };
     if says(&[
         "Network is unreachable",

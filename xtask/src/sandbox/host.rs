@@ -27,7 +27,7 @@ pub fn mounts(tools: &[(ToolName, Utf8PathBuf)]) -> Result<Vec<Mount>> {
     let mut prefixes = BTreeSet::new();
     for (name, path) in tools.iter().filter(|(name, _)| !toolbox::is_library(name)) {
         let place = Utf8Path::new(BIN).join(name);
-        let real = path.canonicalize_utf8().with_context(|| format!("failed to find the host tool `{path}`"))?;
+        let real = real_path(name, path).with_context(|| format!("failed to find the host tool `{path}`"))?;
         mounts.push(match home_of(name, &real) {
             Home::System => Mount::ReadOnly(real, place),
             Home::Visible => Mount::Link(real, place),
@@ -44,6 +44,14 @@ pub fn mounts(tools: &[(ToolName, Utf8PathBuf)]) -> Result<Vec<Mount>> {
     }
     mounts.extend(prefixes.into_iter().map(|(from, to)| Mount::ReadOnly(from, to)));
     Ok(mounts)
+}
+
+/// Where a tool really is. A toolchain is one folder, which Nix puts together of links into several: the links stay.
+fn real_path(name: ToolName, path: &Utf8Path) -> std::io::Result<Utf8PathBuf> {
+    match path.parent().filter(|_| toolbox::RUST.contains(&name)) {
+        Some(bin) => Ok(bin.canonicalize_utf8()?.join(name)),
+        None => path.canonicalize_utf8(),
+    }
 }
 
 fn system_folders() -> Result<Vec<Mount>> {
@@ -103,6 +111,24 @@ fn is_own_tree(prefix: &Utf8Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_toolchain_is_one_folder_though_its_commands_are_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
+        for bin in ["whole/bin", "cargo/bin"] {
+            std::fs::create_dir_all(root.join(bin)).unwrap();
+        }
+        for file in ["whole/bin/rustc", "cargo/bin/cargo"] {
+            std::fs::write(root.join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("cargo/bin/cargo"), root.join("whole/bin/cargo")).unwrap();
+        for tool in ["rustc", "cargo"] {
+            let path = root.join("whole/bin").join(tool);
+            assert_eq!(real_path(tool, &path).unwrap(), path);
+        }
+        assert_eq!(real_path("go", &root.join("whole/bin/cargo")).unwrap(), root.join("cargo/bin/cargo"));
+    }
 
     #[test]
     fn a_tool_is_shown_with_no_more_than_its_own_tree() {

@@ -51,11 +51,11 @@ pub const TOOLS: &[Package] = &[
     package(&[BWRAP], "closing build tools in", ["bubblewrap"; 4]),
     package(GCC, "the kernel, musl, linking", ["gcc", "gcc", "gcc", "gcc"]),
     package(BINUTILS, "the kernel, musl, linking", ["binutils", "binutils", "binutils", "binutils"]),
-    package(&["make"], "the kernel, musl", ["make"; 4]),
+    package(&["make"], "the kernel, musl", ["make", "make", "make", "gnumake"]),
     package(&["flex"], "the kernel's configuration tool", ["flex"; 4]),
     package(&["bison"], "the kernel's configuration tool", ["bison"; 4]),
     package(&["bc"], "the kernel's time constants", ["bc"; 4]),
-    package(&["m4"], "the kernel's configuration tool", ["m4"; 4]),
+    package(&["m4"], "the kernel's configuration tool", ["m4", "m4", "m4", "gnum4"]),
     package(&["perl"], "the kernel's scripts", ["perl"; 4]),
     package(&["xz"], "the kernel's compression", ["xz-utils", "xz", "xz", "xz"]),
     package(&["gzip"], "the kernel's embedded configuration", ["gzip"; 4]),
@@ -103,6 +103,7 @@ pub const TOOLS: &[Package] = &[
         ["busybox-static", "busybox", "busybox", "pkgsStatic.busybox"],
     ),
     package(&["dnsmasq"], "the tests: a DHCP server", ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq"]),
+    package(&["nix"], "the tests: does flake.nix evaluate", ["nix-bin", "nix", "nix", "nix"]),
     package(&["ip"], "the tests: a network of their own", ["iproute2", "iproute", "iproute2", "iproute2"]),
 ];
 
