@@ -124,6 +124,11 @@ pub fn content_hash(path: &Utf8Path) -> Result<[u8; 32]> {
     read().with_context(|| format!("failed to read `{path}`"))
 }
 
+/// What stands at a path: [`FOLDER`], [`SYMLINK`], [`PLAIN`] or [`EXECUTABLE`].
+pub fn kind(path: &Utf8Path) -> Result<u8> {
+    kind_of(path, &fs::symlink_metadata(path).with_context(|| format!("failed to read `{path}`"))?)
+}
+
 fn kind_of(path: &Utf8Path, metadata: &fs::Metadata) -> Result<u8> {
     let file_type = metadata.file_type();
     if file_type.is_dir() {

@@ -69,6 +69,11 @@ pub struct Global {
     /// Say also what needed no work
     #[arg(short, long, global = true)]
     pub verbose: bool,
+
+    /// Share what is built: s3://BUCKET/PREFIX, http://HOST/PATH, https://HOST/PATH or a folder; also PID1_CACHE
+    // Not read by clap, whose messages would show a password in it.
+    #[arg(long, global = true, value_name = "URL")]
+    pub cache: Option<String>,
 }
 
 /// What `cargo xtask` can do.

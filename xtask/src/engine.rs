@@ -1,7 +1,8 @@
 //! Makes what a graph's steps put out, running as few of them as possible.
 //!
 //! A step is asked for by those that need it, and asks for its inputs, all side by side; the cores are shared by one
-//! jobserver. A step whose output is declared (a pinned tree) asks for nothing while the store has that output.
+//! jobserver. A step whose key can be told beforehand asks for no input while its output can be had from the store, or from
+//! a cache that is shared with others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::files::read_files;
 use self::run::Run;
 use crate::artifact;
+use crate::cache::Cache;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::Reporter;
@@ -23,6 +25,7 @@ use crate::workspace::Workspace;
 
 mod explain;
 mod files;
+mod foresee;
 mod run;
 
 /// A step that is done.
@@ -67,6 +70,8 @@ pub struct Engine<'a> {
     pub preload: Option<&'a Utf8Path>,
     /// Nothing may be fetched.
     pub offline: bool,
+    /// What others have made, and a place for what we make.
+    pub cache: Option<&'a Cache<'a>>,
 }
 
 /// What a whole graph came to.
@@ -78,7 +83,13 @@ pub struct Report {
 impl Engine<'_> {
     /// Makes the outputs of `goals`, checks their content, and says what every step on the way came to.
     pub fn build(&self, graph: &Graph, goals: &[&str]) -> Result<Report> {
-        Ok(Report { built: Run::new(self, graph).build(goals)? })
+        match self.cache {
+            Some(cache) => cache.share(self.store, |offers| {
+                let built = Run::new(self, graph, Some(offers.clone())).build(goals)?;
+                Ok(Report { built })
+            }),
+            None => Ok(Report { built: Run::new(self, graph, None).build(goals)? }),
+        }
     }
 
     /// The fields of every step, as far as they can be told without running anything: a step whose input is not there has none.
@@ -93,8 +104,10 @@ impl Engine<'_> {
                 (None, Some(inputs)) => self.fields(step, &inputs)?,
                 (None, None) => continue,
             };
-            if let Some(trace) = self.trace(known.key()) {
-                ids.insert(&step.name, trace.id);
+            // What follows it can be told also when the output itself is not there.
+            let made = || self.known(known.key()).map(|trace| trace.id);
+            if let Some(id) = step.recipe.declared().or_else(made) {
+                ids.insert(&step.name, id);
             }
             fields.insert(step.name.clone(), known);
         }
@@ -103,7 +116,12 @@ impl Engine<'_> {
 
     /// The success recorded for a key. One that was made in the open does not count where tools can be closed in.
     fn trace(&self, key: StepKey) -> Option<Trace> {
-        self.store.lookup(key).filter(|trace| trace.hermetic || !self.walls.are_closed())
+        self.known(key).filter(|trace| self.store.object(trace.id).is_some())
+    }
+
+    /// Likewise, whether or not its artifact is still there.
+    fn known(&self, key: StepKey) -> Option<Trace> {
+        self.store.trace(key).filter(|trace| trace.hermetic || !self.walls.are_closed())
     }
 
     /// Everything that goes into a step. For a step with a declared output that is the declaration alone.

@@ -20,6 +20,7 @@ pub mod key;
 pub mod plan;
 
 pub mod artifact;
+pub mod cache;
 pub mod engine;
 pub mod interrupt;
 pub mod roots;

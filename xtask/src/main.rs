@@ -3,9 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use xtask::cache::place::BadPlace;
 use xtask::cli::{Cli, StoreVerb, Verb};
 use xtask::session::Session;
 use xtask::{report, verbs};
+
+/// The command line is wrong; clap's own status for that.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     // A user's umask must not decide the modes of what is built.
@@ -15,7 +19,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             report::error(&error);
-            ExitCode::FAILURE
+            if error.is::<BadPlace>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -7,6 +7,9 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::cache::client::Limits;
+use crate::cache::place::Place;
+use crate::cache::{self, Cache, Say};
 use crate::cli::Global;
 use crate::doctor::{self, Policy};
 use crate::engine::{Engine, Report};
@@ -18,7 +21,7 @@ use crate::needs::Fragments;
 use crate::packages::{CargoLock, Packages};
 use crate::plan::{self, Facts};
 use crate::preflight;
-use crate::report::Reporter;
+use crate::report::{self, Reporter};
 use crate::sandbox::Walls;
 use crate::schema;
 use crate::store::{Access, Store};
@@ -65,12 +68,16 @@ pub struct Session {
     pub preload: Option<Utf8PathBuf>,
     /// What to do about missing host tools.
     pub policy: Policy,
+    /// A cache that is shared with others.
+    pub cache: Option<Place>,
 }
 
 impl Session {
     /// Finds the checkout; touches nothing else.
     pub fn new(global: &Global) -> Result<Self> {
+        let cache = global.cache.clone().or_else(|| std::env::var("PID1_CACHE").ok());
         Ok(Self {
+            cache: cache.filter(|place| !place.is_empty()).map(|place| Place::parse(&place)).transpose()?,
             workspace: Workspace::find()?,
             reporter: Reporter::new(global.verbose),
             offline: global.offline,
@@ -187,7 +194,29 @@ impl Session {
         if let Some(warning) = Walls::of_this_host().warning() {
             self.reporter.say(&warning);
         }
-        self.with_engine(planned, store, |engine| engine.build(&planned.graph, goals))
+        let say = |line: &str| self.reporter.say(line);
+        // What `verify` makes under a strange library must not be shared, nor be taken from others.
+        let place = self.cache.as_ref().filter(|_| self.preload.is_none());
+        let cache = place.and_then(|place| self.open_cache(place, &say));
+        self.with_engine(planned, store, |engine| {
+            Engine { cache: cache.as_ref(), ..*engine }.build(&planned.graph, goals)
+        })
+    }
+
+    /// The shared cache, if it can be used now. If not, the user is told why, and that is all.
+    fn open_cache<'a>(&self, place: &'a Place, say: Say<'a>) -> Option<Cache<'a>> {
+        if self.offline && !place.is_folder() {
+            say(&format!("cache {place}: not asked, because of --offline"));
+            return None;
+        }
+        match cache::client::compile(self.workspace.root(), self.offline, &self.reporter) {
+            Ok(program) => Some(Cache::new(place, program, Limits::default(), say)),
+            Err(error) => {
+                let cause = report::render(&error);
+                say(&format!("cache {place}: {}; going on without it", place.redact(&cause)));
+                None
+            }
+        }
     }
 
     /// Does something with an engine for the plan.
@@ -208,6 +237,7 @@ impl Session {
             walls: Walls::of_this_host(),
             preload: self.preload.as_deref(),
             offline: self.offline,
+            cache: None,
         };
         work(&engine)
     }

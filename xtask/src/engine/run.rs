@@ -12,6 +12,7 @@ use super::explain::explain;
 use super::files::{copy, read_files};
 use super::{Built, Engine};
 use crate::artifact;
+use crate::cache::upload::Offers;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::StepProgress;
@@ -21,10 +22,14 @@ use crate::store::{Claim, Temp, Trace};
 
 /// One run of a graph: what is done so far.
 pub struct Run<'a> {
-    engine: &'a Engine<'a>,
+    pub(super) engine: &'a Engine<'a>,
     graph: &'a Graph,
     /// Locked while a step is being made, so that a second asker waits for the first.
-    done: BTreeMap<&'a str, Mutex<Option<Built>>>,
+    pub(super) done: BTreeMap<&'a str, Mutex<Option<Built>>>,
+    /// What steps will come to, as far as that was asked and can be told.
+    pub(super) foreseen: Mutex<BTreeMap<&'a str, Option<Built>>>,
+    /// Where to put what others may have, too.
+    pub(super) offers: Option<Offers>,
     /// Artifacts whose content was compared with their id in this run.
     intact: Mutex<BTreeSet<ArtifactId>>,
     failed: AtomicBool,
@@ -36,10 +41,12 @@ const NOT_STARTED: &str = "not started, because another step failed";
 
 impl<'a> Run<'a> {
     /// Nothing is done yet.
-    pub fn new(engine: &'a Engine<'a>, graph: &'a Graph) -> Self {
+    pub fn new(engine: &'a Engine<'a>, graph: &'a Graph, offers: Option<Offers>) -> Self {
         Self {
             engine,
             graph,
+            foreseen: Mutex::default(),
+            offers,
             done: graph.names().into_iter().map(|name| (name, Mutex::new(None))).collect(),
             intact: Mutex::default(),
             failed: AtomicBool::new(false),
@@ -53,11 +60,22 @@ impl<'a> Run<'a> {
             self.require_offline(goals)?;
         }
         self.make_intact(goals)?;
-        let built = |(name, slot): (&str, Mutex<Option<Built>>)| Some((name.to_owned(), slot.into_inner().ok()??));
-        Ok(self.done.into_iter().filter_map(built).collect())
+        self.offer_all()?;
+        let foreseen = self.only_foreseen();
+        for (name, built) in &foreseen {
+            self.keep_foreseen(self.step(name)?, built)?;
+        }
+        let built = |(name, slot): (&'a str, Mutex<Option<Built>>)| Some((name, slot.into_inner().ok()??));
+        Ok(self
+            .done
+            .into_iter()
+            .filter_map(built)
+            .chain(foreseen)
+            .map(|(name, built)| (name.to_owned(), built))
+            .collect())
     }
 
-    fn step(&self, name: &str) -> Result<&'a Step> {
+    pub(super) fn step(&self, name: &str) -> Result<&'a Step> {
         self.graph.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))
     }
 
@@ -126,18 +144,13 @@ impl<'a> Run<'a> {
     }
 
     fn look_up_or_run(&self, step: &'a Step) -> Result<Built> {
-        let store = self.engine.store;
-        if step.recipe.declared().is_some() {
-            let fields = self.engine.fields(step, &[])?;
-            if let Some(hit) = self.hit(step, fields) {
-                return Ok(hit);
-            }
+        if let Some(hit) = self.hit_beforehand(step)? {
+            return Ok(hit);
         }
         let names: Vec<&'a str> = step.inputs.iter().map(|(_, input)| input.as_str()).collect();
         let mut inputs = self.make(&names)?;
         loop {
             let fields = self.engine.fields(step, &self.roles(step, &inputs))?;
-            let key = fields.key();
             if let Some(hit) = self.hit(step, fields.clone()) {
                 return Ok(hit);
             }
@@ -151,14 +164,18 @@ impl<'a> Run<'a> {
                 inputs = checked;
                 continue;
             }
-            let claim = store.claim(key, &step.name, &|holder| {
-                self.engine.reporter.say(&format!("{}: waiting for {holder}, which is making it", step.name));
-            })?;
+            let claim = self.claim(step, &fields)?;
             // The process that had the claim has probably just made it.
             if let Some(hit) = self.hit(step, fields.clone()) {
                 return Ok(hit);
             }
-            return self.run(step, fields, &inputs, &claim);
+            // What went into it could perhaps not be foreseen.
+            if let Some(shared) = self.take_shared(step, &fields, &claim)? {
+                return Ok(shared);
+            }
+            let built = self.run(step, fields, &inputs, &claim)?;
+            self.offer(step, &built);
+            return Ok(built);
         }
     }
 
@@ -166,7 +183,7 @@ impl<'a> Run<'a> {
         step.inputs.iter().zip(inputs).map(|((role, _), built)| (role.as_str(), built.id)).collect()
     }
 
-    fn hit(&self, step: &Step, fields: Fields) -> Option<Built> {
+    pub(super) fn hit(&self, step: &Step, fields: Fields) -> Option<Built> {
         let trace = self.engine.trace(fields.key())?;
         self.engine.reporter.detail(&format!("{}: up to date, {}", step.name, trace.id.short()));
         Some(Built { key: fields.key(), id: trace.id, fields, hermetic: trace.hermetic })
@@ -341,9 +358,7 @@ impl<'a> Run<'a> {
         let mut open: Vec<&str> = goals.to_vec();
         while let Some(name) = open.pop() {
             let step = self.step(name)?;
-            if !seen.insert(name)
-                || (step.recipe.declared().is_some() && self.hit(step, self.engine.fields(step, &[])?).is_some())
-            {
+            if !seen.insert(name) || self.is_to_be_had(step)? {
                 continue;
             }
             if let Some(what) = step.recipe.network()

@@ -105,6 +105,7 @@ impl Bench {
             walls: Walls::of_this_host(),
             preload: None,
             offline,
+            cache: None,
         };
         let report = engine.build(&Graph::new(steps)?, &[goal])?;
         let id = report.built.get(goal).unwrap().id;

@@ -1,0 +1,7 @@
+//! A shared cache, good and bad: what one checkout made another one takes, and no cache ever breaks a build.
+
+mod bench;
+mod good;
+mod hostile;
+mod s3;
+mod server;
