@@ -59,6 +59,7 @@ let
       ../Cargo.lock
       ../Cargo.toml
       ../apps
+      ../cache/Cargo.toml
       ../images
       ../init
       ../kernel-configs

@@ -30,6 +30,7 @@ in
         ../Cargo.lock
         ../Cargo.toml
         ../apps
+        ../cache
         ../init
         ../xtask/Cargo.toml
         ../xtask/src

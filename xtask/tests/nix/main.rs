@@ -15,7 +15,7 @@ use xtask::toolbox::TOOLS;
 const SYSTEMS: [&str; 2] = ["x86_64-linux", "aarch64-linux"];
 
 /// What of the checkout the flake reads.
-const READ: [&str; 13] = [
+const READ: [&str; 14] = [
     "flake.nix",
     "flake.lock",
     "nix",
@@ -23,6 +23,7 @@ const READ: [&str; 13] = [
     "Cargo.lock",
     "rust-toolchain.toml",
     "apps",
+    "cache",
     "images",
     "init",
     "kernel-configs",
