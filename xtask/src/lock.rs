@@ -16,6 +16,9 @@ pub const MUSL: &str = "musl";
 /// The source of Rust's standard library.
 pub const RUST_LIBRARY: &str = "rust-library";
 
+/// All of them.
+pub const PINS: [&str; 3] = [LINUX, MUSL, RUST_LIBRARY];
+
 const PIN_KEYS: Keys = Keys {
     plain: &["version", "license", "root", "keep", "leave-out", "tree"],
     tables: &[("source", Keys { plain: &["url", "sha256"], tables: &[] })],
@@ -84,13 +87,15 @@ impl Lock {
 }
 
 fn missing(pins: &BTreeMap<String, Pin>) -> impl Iterator<Item = String> {
-    [LINUX, MUSL, RUST_LIBRARY]
-        .into_iter()
-        .filter(|name| !pins.contains_key(*name))
-        .map(|name| format!("the table `[{name}]` is missing"))
+    PINS.into_iter().filter(|name| !pins.contains_key(*name)).map(|name| format!("the table `[{name}]` is missing"))
 }
 
 impl Pin {
+    /// URL and sha256 of every source.
+    pub fn source_pairs(&self) -> Vec<(String, String)> {
+        self.sources.iter().map(|source| (source.url.clone(), source.sha256.clone())).collect()
+    }
+
     fn problems(&self, name: &str) -> Vec<String> {
         let mut problems = Vec::new();
         if self.sources.is_empty() {

@@ -34,14 +34,19 @@ pub struct CargoLock {
     packages: Vec<LockedPackage>,
 }
 
+/// One package of a lock file.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-struct LockedPackage {
-    name: String,
-    version: String,
+pub struct LockedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where it comes from; a package of the workspace has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
+    pub source: Option<String>,
+    /// The sha256 of its `.crate` file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    checksum: Option<String>,
+    pub checksum: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dependencies: Vec<String>,
 }
@@ -75,6 +80,12 @@ pub struct Cut {
 }
 
 impl CargoLock {
+    /// Reads a lock file.
+    pub fn read(path: &Utf8Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))?;
+        Self::parse(&text).with_context(|| format!("failed to read `{path}`"))
+    }
+
     /// Parses a lock file.
     pub fn parse(text: &str) -> Result<Self> {
         let lock: Self = toml::from_str(text)?;
@@ -85,6 +96,11 @@ impl CargoLock {
             );
         }
         Ok(lock)
+    }
+
+    /// All packages.
+    pub fn packages(&self) -> &[LockedPackage] {
+        &self.packages
     }
 
     /// Every crate that comes from the registry. One from elsewhere has no checksum, and is refused.
@@ -149,9 +165,7 @@ impl CargoLock {
 impl Packages {
     /// Reads the workspace at `root`.
     pub fn read(root: &Utf8Path) -> Result<Self> {
-        let lock_path = root.join("Cargo.lock");
-        let lock_text = std::fs::read_to_string(&lock_path).with_context(|| format!("failed to read `{lock_path}`"))?;
-        let lock = CargoLock::parse(&lock_text).with_context(|| format!("failed to read `{lock_path}`"))?;
+        let lock = CargoLock::read(&root.join("Cargo.lock"))?;
         let manifest = read_manifest(&root.join("Cargo.toml"))?;
         let mut members = BTreeMap::new();
         for folder in member_folders(root, &manifest)? {

@@ -6,9 +6,9 @@ use pid1_init::config::{self, CONFIG_PATH};
 
 use crate::graph::{Graph, Step};
 use crate::image::{Base, ExtraFile, Image, Mode, Origin};
-use crate::lock::{LINUX, Lock, MUSL, RUST_LIBRARY};
+use crate::lock::{LINUX, Lock, MUSL, PINS, RUST_LIBRARY};
 use crate::packages::{CargoLock, Packages};
-use crate::steps::crates::Crates;
+use crate::steps::crates::{CrateFiles, Crates};
 use crate::steps::initramfs::{Initramfs, Packed};
 use crate::steps::kernel::Kernel;
 use crate::steps::musl::Musl;
@@ -61,6 +61,25 @@ pub fn plan(image: &Image, facts: &Facts<'_>) -> Result<Graph> {
     Ok(Graph::new(steps)?)
 }
 
+/// All that can be fetched: every pin's archive, and the crates of several lock files, each with a step's name and what it
+/// is for. Every step is a goal.
+pub fn plan_fetches(lock: &Lock, crates: &[(&str, &str, &CargoLock)]) -> Result<Graph> {
+    let pin = |name: &&str| {
+        Ok(step(&fetch_step(name), Fetch { name: (*name).to_owned(), pin: lock.pin(name)?.clone() }, &[]))
+    };
+    let mut steps = PINS.iter().map(pin).collect::<Result<Vec<_>>>()?;
+    for (name, purpose, lock) in crates {
+        let crates = Crates { purpose: (*purpose).to_owned(), crates: lock.crates()?, project: lock.fetch_project()? };
+        steps.push(step(name, CrateFiles(crates), &[]));
+    }
+    Ok(Graph::new(steps)?)
+}
+
+/// The step that fetches a pin's archive.
+pub fn fetch_step(pin: &str) -> String {
+    format!("fetch-{pin}")
+}
+
 fn step(name: &str, recipe: impl Recipe + 'static, inputs: &[(&str, &str)]) -> Step {
     let inputs = inputs.iter().map(|(role, step)| ((*role).to_owned(), (*step).to_owned())).collect();
     Step { name: name.to_owned(), recipe: Box::new(recipe), inputs }
@@ -68,7 +87,7 @@ fn step(name: &str, recipe: impl Recipe + 'static, inputs: &[(&str, &str)]) -> S
 
 fn source_steps(pin: &str, facts: &Facts<'_>) -> Result<[Step; 2]> {
     let checked = facts.lock.pin(pin)?;
-    let (fetch, unpack) = (format!("fetch-{pin}"), format!("unpack-{pin}"));
+    let (fetch, unpack) = (fetch_step(pin), format!("unpack-{pin}"));
     Ok([
         step(&fetch, Fetch { name: pin.to_owned(), pin: checked.clone() }, &[]),
         step(&unpack, Unpack { pin: checked.clone() }, &[("archive", &fetch)]),

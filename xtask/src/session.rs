@@ -98,10 +98,7 @@ impl Session {
         let image = self.image(asked, &packages)?;
         preflight::check(&image, self.workspace.root(), &self.fragments()?)?;
         let lock = Lock::read(&self.workspace.sources())?;
-        let std_lock_path = self.workspace.std_lock();
-        let text =
-            std::fs::read_to_string(&std_lock_path).with_context(|| format!("failed to read `{std_lock_path}`"))?;
-        let std_lock = CargoLock::parse(&text).with_context(|| format!("failed to read `{std_lock_path}`"))?;
+        let std_lock = CargoLock::read(&self.workspace.std_lock())?;
         let facts = Facts { root: self.workspace.root(), lock: &lock, std_lock: &std_lock, packages: &packages };
         let graph = plan::plan(&image, &facts).with_context(|| format!("failed to plan the image `{}`", image.name))?;
         Ok(Planned { image, lock, graph })
@@ -198,7 +195,7 @@ impl Session {
         // What `verify` makes under a strange library must not be shared, nor be taken from others.
         let place = self.cache.as_ref().filter(|_| self.preload.is_none());
         let cache = place.and_then(|place| self.open_cache(place, &say));
-        self.with_engine(planned, store, |engine| {
+        self.with_engine(&planned.image.name, store, |engine| {
             Engine { cache: cache.as_ref(), ..*engine }.build(&planned.graph, goals)
         })
     }
@@ -219,17 +216,12 @@ impl Session {
         }
     }
 
-    /// Does something with an engine for the plan.
-    pub fn with_engine<T>(
-        &self,
-        planned: &Planned,
-        store: &Store,
-        work: impl FnOnce(&Engine<'_>) -> Result<T>,
-    ) -> Result<T> {
+    /// Does something with an engine for the image of this name.
+    pub fn with_engine<T>(&self, image: &str, store: &Store, work: impl FnOnce(&Engine<'_>) -> Result<T>) -> Result<T> {
         let toolbox = Toolbox::open(store);
         let engine = Engine {
             workspace: &self.workspace,
-            image: &planned.image.name,
+            image,
             store,
             toolbox: &toolbox,
             reporter: &self.reporter,

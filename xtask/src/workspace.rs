@@ -45,9 +45,44 @@ impl Workspace {
         self.root.join("vendor/rust-library.lock")
     }
 
-    /// The folder for pins that a person put there by hand; ignored by git.
+    /// The folder for pins and crates that `cargo xtask vendor`, or a person, put there; ignored by git, [`VENDOR_TRACKED`] aside.
     pub fn vendor(&self) -> Utf8PathBuf {
         self.root.join("vendor")
+    }
+
+    /// The crates of the whole workspace, unpacked, as cargo itself reads them; below [`Workspace::vendor`].
+    pub fn vendored_for_cargo(&self) -> Utf8PathBuf {
+        self.root.join(VENDORED_FOR_CARGO)
+    }
+
+    /// Settings by which cargo takes its crates from [`Workspace::vendored_for_cargo`].
+    pub fn offline_settings(&self) -> Utf8PathBuf {
+        self.root.join(OFFLINE_SETTINGS)
+    }
+
+    /// The lock file of the whole workspace.
+    pub fn cargo_lock(&self) -> Utf8PathBuf {
+        self.root.join("Cargo.lock")
+    }
+
+    /// The workspace's own manifest.
+    pub fn manifest(&self) -> Utf8PathBuf {
+        self.root.join("Cargo.toml")
+    }
+
+    /// The manifest of the fuzz targets, a workspace of their own.
+    pub fn fuzz_manifest(&self) -> Utf8PathBuf {
+        self.root.join("fuzz/Cargo.toml")
+    }
+
+    /// The file that names the toolchain.
+    pub fn toolchain_file(&self) -> Utf8PathBuf {
+        self.root.join("rust-toolchain.toml")
+    }
+
+    /// The key that kernel.org's checksum files are signed with, as a keyring for gpgv.
+    pub fn kernel_keyring(&self) -> Utf8PathBuf {
+        self.root.join("vendor/kernel.org-autosigner.gpg")
     }
 
     /// The folder of image specs.
@@ -73,6 +108,23 @@ impl Workspace {
 
 /// The folder of kernel configuration fragments, relative to the checkout.
 pub const KERNEL_CONFIGS: &str = "kernel-configs";
+
+/// What git has of the folder `vendor`.
+pub const VENDOR_TRACKED: [&str; 3] = ["sources.toml", "rust-library.lock", "kernel.org-autosigner.gpg"];
+
+/// Below the folder `vendor`: the `.crate` files that steps unpack.
+pub const VENDORED_CRATES: &str = "crates";
+
+/// Relative to the checkout, as [`OFFLINE_SETTINGS`] names it.
+pub const VENDORED_FOR_CARGO: &str = "vendor/cargo";
+
+/// Relative to the checkout, as it is given to cargo.
+pub const OFFLINE_SETTINGS: &str = "vendor/offline.toml";
+
+/// What the registry calls a crate's file.
+pub fn crate_file(name: &str, version: &str) -> String {
+    format!("{name}-{version}.crate")
+}
 
 /// A script's first line, with the store's path in it, fits into 256 bytes: execve(2).
 const STORE_PATH_BYTES: usize = 150;

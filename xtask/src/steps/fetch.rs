@@ -11,9 +11,10 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest, Sha256};
 
 use self::download::{Download, Fault, agent};
-pub use self::local::{find_local, local_copy};
+pub use self::local::{copy_checked, find_local, find_wrong, local_copy, sha256};
 pub use self::mirrors::{expand, expand_debian};
 
 mod download;
@@ -146,6 +147,26 @@ pub fn fetch(
     Err(FetchError::AllFailed { name: file_name(name).to_owned(), tries: failed })
 }
 
+/// Downloads a file of which nothing is known yet, so that somebody can look at it and pin it. The inner error is the
+/// source's, as it says itself; the outer one is of this side.
+pub fn fetch_unknown(
+    url: &str,
+    downloads: &Utf8Path,
+    out: &Utf8Path,
+    progress: &dyn Fn(&str, u64, Option<u64>),
+    limits: &Limits,
+) -> Result<Result<Fetched, Try>, FetchError> {
+    fs::create_dir_all(downloads).map_err(disk(downloads))?;
+    // A part is named by a hash: this one by its URL's.
+    let candidate = Candidate { url: url.to_owned(), sha256: format!("{:x}", Sha256::digest(url)) };
+    let download = Download { agent: &agent(limits), candidate: &candidate, downloads, progress, limits };
+    match download.run_unknown(out) {
+        Ok((size, sha256)) => Ok(Ok(Fetched { url: candidate.url, sha256, size, failed: Vec::new() })),
+        Err(Fault::Source(why)) => Ok(Err(Try { url: candidate.url, why })),
+        Err(Fault::Here(error)) => Err(error),
+    }
+}
+
 fn check_hash(candidate: &Candidate) -> Result<(), FetchError> {
     let Candidate { url, sha256 } = candidate.clone();
     // It becomes the name of a file.
@@ -176,7 +197,8 @@ fn disk(path: &Utf8Path) -> impl FnOnce(io::Error) -> FetchError {
     |cause| FetchError::Disk { path, cause }
 }
 
-fn file_name(url: &str) -> &str {
+/// What a file from this URL is called.
+pub fn file_name(url: &str) -> &str {
     let path = url.split(['?', '#']).next().unwrap_or(url).trim_end_matches('/');
     path.rsplit(['/', ':']).next().filter(|name| !name.is_empty()).unwrap_or("download")
 }

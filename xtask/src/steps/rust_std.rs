@@ -50,6 +50,11 @@ const STUBS: [(&str, &str, &str, &str); 10] = [
     ("wasip2", "wasi", "0.14.4+wasi-0.2.4", ""),
 ];
 
+/// The names and versions of the crates that are empty here.
+pub fn stubs() -> Vec<(&'static str, &'static str)> {
+    STUBS.iter().map(|(_, name, version, _)| (*name, *version)).collect()
+}
+
 /// What the linker wants besides musl and would otherwise take from gcc and LLVM: object files, and their sources.
 const OBJECTS: [(&str, &str); 5] = [
     ("crtbegin.o", include_str!("rust_std/start.s")),

@@ -36,11 +36,11 @@ impl Recipe for Fetch {
     }
 
     fn is_at_hand(&self, vendor: &Utf8Path) -> bool {
-        fetch::find_local(vendor, &self.sources()).is_some()
+        fetch::find_local(vendor, &self.pin.source_pairs()).is_some()
     }
 
     fn run(&self, job: &Job<'_>) -> Result<()> {
-        let sources = self.sources();
+        let sources = self.pin.source_pairs();
         let fetched = match fetch::local_copy(&job.vendor, &sources, job.out)? {
             Some(found) => found,
             None => {
@@ -60,12 +60,6 @@ impl Recipe for Fetch {
         }
         job.sandbox.note(&format!("{}: {} bytes, sha256 {}", fetched.url, fetched.size, fetched.sha256));
         Ok(())
-    }
-}
-
-impl Fetch {
-    fn sources(&self) -> Vec<(String, String)> {
-        self.pin.sources.iter().map(|source| (source.url.clone(), source.sha256.clone())).collect()
     }
 }
 

@@ -22,7 +22,7 @@ pub fn run(session: &Session, image: &Asked<'_>, format: GraphFormat) -> Result<
 fn text(session: &Session, graph: &Graph, planned: &crate::session::Planned) -> Result<String> {
     let store = session.store(Access::Shared)?;
     // Without the host's tools no key can be told; the order can.
-    let known = session.with_engine(planned, &store, |engine| engine.look(graph)).unwrap_or_default();
+    let known = session.with_engine(&planned.image.name, &store, |engine| engine.look(graph)).unwrap_or_default();
     let line = |step: &crate::graph::Step| {
         let state = match known.get(&step.name).map(|fields| store.lookup(fields.key())) {
             Some(Some(trace)) => format!("up to date, {}", trace.id.short()),

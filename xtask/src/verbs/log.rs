@@ -13,7 +13,7 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let planned = session.plan(&args.asked())?;
     require_step(&planned.graph, &args.step)?;
     let store = session.store(Access::Shared)?;
-    let now = session.with_engine(&planned, &store, |engine| engine.look(&planned.graph))?;
+    let now = session.with_engine(&planned.image.name, &store, |engine| engine.look(&planned.graph))?;
     let last = crate::engine::last_build(&session.workspace.last_build(&planned.image.name, &args.step)).newest;
     let keys = now.get(&args.step).into_iter().chain(&last).map(|fields| fields.key());
     let Some(path) = keys.map(|key| store.log(key)).find(|path| path.is_file()) else {

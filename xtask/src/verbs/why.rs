@@ -15,7 +15,7 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let planned = session.plan(&args.asked())?;
     require_step(&planned.graph, &args.step)?;
     let store = session.store(Access::Shared)?;
-    let now = session.with_engine(&planned, &store, |engine| engine.look(&planned.graph))?;
+    let now = session.with_engine(&planned.image.name, &store, |engine| engine.look(&planned.graph))?;
     let last = last_build(&session.workspace.last_build(&planned.image.name, &args.step));
     let is_there = now.get(&args.step).is_some_and(|fields| store.lookup(fields.key()).is_some());
     let is_missing = |input: &String| now.get(input).is_none_or(|fields| store.lookup(fields.key()).is_none());

@@ -63,6 +63,20 @@ impl Download<'_> {
         Ok(part.length())
     }
 
+    /// Downloads the candidate to `out` whatever its hash is, which nobody knows yet; gives size and hash. Without a hash
+    /// nothing tells whether two answers are parts of one file but the version that the source itself gives it.
+    pub(super) fn run_unknown(&self, out: &Utf8Path) -> Result<(u64, String), Fault> {
+        let _lock = self.lock()?;
+        let mut part = Part::open(self.downloads, &self.candidate.sha256)?;
+        part.restart()?;
+        self.transfer_all(&mut part)?;
+        if part.is_resumed() && part.version_at(&self.candidate.url).is_none() {
+            return Err(Fault::Source("it was cut, and does not say whether the rest is of the same file".to_owned()));
+        }
+        part.move_to(out)?;
+        Ok((part.length(), part.sha256()))
+    }
+
     /// Held until the returned file is closed. The lock file stays: removing it would let two processes hold different
     /// ones.
     fn lock(&self) -> Result<File, FetchError> {

@@ -22,22 +22,44 @@ pub fn local_copy(
 ) -> Result<Option<Fetched>, FetchError> {
     let mut wrong = None;
     for path in local_paths(folder, sources) {
-        let partial = partial_name(out);
-        let (sha256, size) = copy_hashed(&path, &mut File::create(&partial).map_err(disk(&partial))?, &partial)?;
-        if is_expected(sources, &sha256) {
-            fs::rename(&partial, out).map_err(disk(out))?;
-            return Ok(Some(Fetched { url: path.into_string(), sha256, size, failed: Vec::new() }));
+        match copy_checked(&path, sources, out) {
+            Err(error @ FetchError::WrongLocal { .. }) => wrong = Some(error),
+            copied => return copied.map(Some),
         }
-        fs::remove_file(&partial).map_err(disk(&partial))?;
-        wrong = Some(FetchError::WrongLocal { path, expected: expected(sources), computed: sha256 });
     }
     wrong.map_or(Ok(None), Err)
+}
+
+/// Copies one file to `out`, which gets its name when it is whole and has the hash of one of the sources.
+pub fn copy_checked(path: &Utf8Path, sources: &[(String, String)], out: &Utf8Path) -> Result<Fetched, FetchError> {
+    let partial = partial_name(out);
+    let (sha256, size) = copy_hashed(path, &mut File::create(&partial).map_err(disk(&partial))?, &partial)?;
+    if is_expected(sources, &sha256) {
+        fs::rename(&partial, out).map_err(disk(out))?;
+        return Ok(Fetched { url: path.to_string(), sha256, size, failed: Vec::new() });
+    }
+    fs::remove_file(&partial).map_err(disk(&partial))?;
+    Err(FetchError::WrongLocal { path: path.to_owned(), expected: expected(sources), computed: sha256 })
+}
+
+/// A file in `folder` under the right name that is none of the sources'.
+pub fn find_wrong(folder: &Utf8Path, sources: &[(String, String)]) -> Option<FetchError> {
+    local_paths(folder, sources).find_map(|path| match copy_hashed(&path, &mut io::sink(), &path) {
+        Ok((sha256, _)) if is_expected(sources, &sha256) => None,
+        Ok((computed, _)) => Some(FetchError::WrongLocal { path, expected: expected(sources), computed }),
+        Err(error) => Some(error),
+    })
 }
 
 /// The file that [`local_copy`] would take, without copying it. It is read as a whole for its hash.
 pub fn find_local(folder: &Utf8Path, sources: &[(String, String)]) -> Option<Utf8PathBuf> {
     let hash = |path: &Utf8Path| copy_hashed(path, &mut io::sink(), path).map(|(sha256, _)| sha256);
     local_paths(folder, sources).find(|path| hash(path).is_ok_and(|sha256| is_expected(sources, &sha256)))
+}
+
+/// The hash of a file.
+pub fn sha256(path: &Utf8Path) -> Result<String, FetchError> {
+    copy_hashed(path, &mut io::sink(), path).map(|(sha256, _)| sha256)
 }
 
 fn local_paths(folder: &Utf8Path, sources: &[(String, String)]) -> impl Iterator<Item = Utf8PathBuf> {
