@@ -32,6 +32,8 @@ pub mod toolbox;
 
 pub mod disk;
 
+pub mod pin;
+
 pub mod elf;
 pub mod needs;
 pub mod overlay;

@@ -16,7 +16,7 @@ mod table;
 use crate::artifact;
 use crate::store::Store;
 use table::Kind;
-pub use table::{BINUTILS, BWRAP, COREUTILS, GCC, MKE2FS, MKFS_VFAT, Package, QEMU, RUST, TOOLS, ToolName};
+pub use table::{BINUTILS, BWRAP, COREUTILS, GCC, GPGV, MKE2FS, MKFS_VFAT, Package, QEMU, RUST, TOOLS, ToolName};
 
 /// Who a tool is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -90,6 +90,8 @@ pub const TOOLS: &[Package] = &[
     package(&[QEMU], "booting the image", ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu"]),
     package(&[MKE2FS], "volumes with ext4", ["e2fsprogs"; 4]),
     package(&[MKFS_VFAT], "volumes with FAT", ["dosfstools"; 4]),
+    package(&[GPGV], "the signature of kernel.org's checksums", ["gpgv", "gnupg2", "gnupg", "gnupg"]),
+    package(&["gpg"], "the tests: a key of their own", ["gnupg", "gnupg2", "gnupg", "gnupg"]),
     package(&["cpio"], "the tests: a second reader of the initramfs", ["cpio"; 4]),
     package(
         &["bsdtar"],
@@ -115,6 +117,8 @@ pub const QEMU: ToolName = "qemu-system-x86_64";
 pub const MKE2FS: ToolName = "mke2fs";
 /// Makes FAT.
 pub const MKFS_VFAT: ToolName = "mkfs.vfat";
+/// Judges signatures.
+pub const GPGV: ToolName = "gpgv";
 /// What every Rust program is built with.
 pub const RUST: &[ToolName] = &["rustc", "cargo"];
 /// The C compiler, under both names that build systems call.

@@ -1,6 +1,7 @@
 //! Promises of `steps::fetch`, kept against a server that misbehaves in every way a mirror can.
 
 mod desk;
+mod pins;
 mod server;
 
 use std::fs;
