@@ -133,6 +133,16 @@ pub enum Verb {
         dry_run: bool,
     },
 
+    /// Fetch every pin and every crate into vendor/, so that everything can be built without network
+    Vendor {
+        /// Delete from vendor/ what nothing pins any more
+        #[arg(long)]
+        prune: bool,
+    },
+
+    /// Compute the pins of another version of linux, musl or rust, and write them; says what it could not verify
+    Pin(PinArgs),
+
     /// Look after the store
     #[command(subcommand)]
     Store(StoreVerb),
@@ -213,6 +223,33 @@ impl From<VolumeType> for FileSystem {
             VolumeType::Vfat => Self::Vfat,
         }
     }
+}
+
+/// A version to pin.
+#[derive(Args)]
+pub struct PinArgs {
+    /// What
+    #[arg(value_enum)]
+    pub name: PinName,
+
+    /// The version, as upstream writes it
+    #[arg(value_parser = version)]
+    pub version: String,
+
+    /// Only show what would be changed
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is pinned.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum PinName {
+    /// The kernel
+    Linux,
+    /// The C library
+    Musl,
+    /// The standard library's source, and with it the toolchain
+    Rust,
 }
 
 /// A step of an image.
@@ -301,6 +338,14 @@ pub struct QemuArgs {
     /// The program's arguments, in place of those in the spec
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// It becomes a part of URLs.
+fn version(text: &str) -> Result<String, String> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let n_parts = text.split('.').count();
+    let is_one = (2..=3).contains(&n_parts) && text.split('.').all(is_number);
+    is_one.then(|| text.to_owned()).ok_or_else(|| "two or three numbers are expected, as in 6.12.107".to_owned())
 }
 
 fn forward(text: &str) -> Result<qemu::Forward, String> {

@@ -36,6 +36,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Log(args) => verbs::log::run(&session, args)?,
         Verb::Graph { image, format } => verbs::graph::run(&session, &image.asked(), *format)?,
         Verb::Gc { dry_run } => verbs::gc::run(&session, *dry_run)?,
+        Verb::Pin(args) => verbs::pin::run(&session, args)?,
+        Verb::Vendor { prune } => verbs::vendor::run(&session, *prune)?,
         Verb::Store(StoreVerb::Verify) => return verbs::store::verify(&session),
     }
     Ok(0)

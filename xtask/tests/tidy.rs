@@ -113,6 +113,7 @@ fn processes_are_spawned_where_the_architecture_says() {
     let rooms = [
         "xtask/src/sandbox.rs",
         "xtask/src/sandbox/walls.rs",
+        "xtask/src/pin/signed.rs",
         "xtask/src/toolbox.rs",
         "xtask/src/doctor.rs",
         "xtask/src/cache/client.rs",
@@ -141,7 +142,9 @@ fn every_kernel_option_has_its_reason() {
 #[test]
 fn the_readme_names_every_verb() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for verb in ["image", "qemu", "volume", "why", "log", "graph", "gc", "store verify", "doctor", "test"] {
+    for verb in
+        ["image", "qemu", "volume", "vendor", "pin", "why", "log", "graph", "gc", "store verify", "doctor", "test"]
+    {
         assert!(readme.contains(&format!("cargo xtask {verb}")), "README.md does not name `cargo xtask {verb}`");
     }
 }

@@ -11,6 +11,7 @@ mod files;
 mod keyboard;
 mod machine;
 mod network;
+mod offline;
 mod outputs;
 mod rebuild;
 mod refuse;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use xtask::workspace::VENDOR_TRACKED;
+
 /// What a run of `xtask` came to.
 #[derive(Debug)]
 pub struct Ran {
@@ -121,11 +123,14 @@ impl Checkout {
     }
 }
 
-/// Not what cargo made, and not the history: a checkout need not be git's.
+/// Not what cargo made or `vendor` fetched, and not the history: a checkout need not be git's.
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
+        if from.ends_with("vendor") && !VENDOR_TRACKED.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         match entry.file_type().unwrap().is_dir() {
             true if entry.file_name() == "target" || entry.file_name() == ".git" => {}
             true => copy_folder(&entry.path(), &to),
