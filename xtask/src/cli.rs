@@ -143,6 +143,16 @@ pub enum Verb {
     /// Compute the pins of another version of linux, musl or rust, and write them; says what it could not verify
     Pin(PinArgs),
 
+    /// Show what an image is made of, with the licence of each part
+    Licenses {
+        #[command(flatten)]
+        /// Which image.
+        image: ImageArg,
+    },
+
+    /// Sign a built image with a key of minisign's, or check its signature and every file of it
+    Sign(SignArgs),
+
     /// Look after the store
     #[command(subcommand)]
     Store(StoreVerb),
@@ -250,6 +260,27 @@ pub enum PinName {
     Musl,
     /// The standard library's source, and with it the toolchain
     Rust,
+}
+
+/// What to sign, and with what. manifest.json is signed, which holds the hash of every other file.
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["key", "verify_key", "new_key"]))]
+pub struct SignArgs {
+    /// An image of this checkout that was built, or the path of a folder with one
+    #[arg(value_name = "NAME|DIR", default_value = "hello")]
+    pub image: String,
+
+    /// Sign with this secret key; $MINISIGN_PASSWORD is its password where there is no terminal
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<Utf8PathBuf>,
+
+    /// Check signature and files by this public key: a file, or the key itself
+    #[arg(long, value_name = "FILE|KEY")]
+    pub verify_key: Option<String>,
+
+    /// Make a secret key in this file, and the public one in FILE.pub beside it (x.pub for x.key)
+    #[arg(long, value_name = "FILE")]
+    pub new_key: Option<Utf8PathBuf>,
 }
 
 /// A step of an image.

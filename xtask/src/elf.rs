@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use camino::Utf8Path;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader};
-use object::{Endianness, Object, ObjectKind};
+use object::{Endianness, Object, ObjectKind, ObjectSection};
 
 /// How to build a static program, for the languages that people come with.
 const HOW_TO_BUILD_STATIC: &str = "hint: build it static. Rust: --target x86_64-unknown-linux-musl; Go: CGO_ENABLED=0 go build; \
@@ -88,6 +88,11 @@ pub fn check(path: &Utf8Path, name: &str) -> Result<()> {
 /// Fails unless `data` can be a program's loader: it is no program itself.
 pub fn require_loader(data: &[u8]) -> Result<()> {
     parse(data).map(drop)
+}
+
+/// What a section of a program holds, if it has one of that name.
+pub fn section<'a>(data: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    ElfFile64::<Endianness>::parse(data).ok()?.section_by_name(name)?.data().ok()
 }
 
 /// The ELF file in `data`, if it is for the kernels that are built here.

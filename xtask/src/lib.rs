@@ -41,6 +41,11 @@ pub mod preflight;
 
 pub mod steps;
 
+pub mod licence;
 pub mod manifest;
+pub mod provenance;
+pub mod sbom;
+pub mod signature;
+
 pub mod qemu;
 pub mod report;

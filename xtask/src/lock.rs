@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::key::ArtifactId;
+use crate::licence;
 use crate::schema::{self, Keys};
 
 /// The pins this program builds from, in the order of building.
@@ -101,6 +102,12 @@ impl Pin {
         if self.sources.is_empty() {
             problems.push(format!("`{name}` has no [[{name}.source]]"));
         }
+        if !licence::is_valid(&self.license) {
+            problems.push(format!(
+                "`{name}.license` is `{}`; an SPDX expression is expected, as in `MIT OR Apache-2.0`",
+                self.license
+            ));
+        }
         for source in &self.sources {
             let is_hash = source.sha256.len() == 64
                 && source.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -171,7 +178,11 @@ mod tests {
     fn the_projects_own_lock_is_good_and_every_pin_has_a_licence() {
         let lock = Lock::parse(include_str!("../../vendor/sources.toml")).unwrap();
         for name in [LINUX, MUSL, RUST_LIBRARY] {
-            assert!(!lock.pin(name).unwrap().license.is_empty(), "{name}");
+            assert!(licence::is_valid(&lock.pin(name).unwrap().license), "{name}");
         }
+        let wrong = include_str!("../../vendor/sources.toml").replace("\"MIT\"", "\"My own\"");
+        assert!(
+            Lock::parse(&wrong).unwrap_err().to_string().contains("`musl.license` is `My own`; an SPDX expression")
+        );
     }
 }

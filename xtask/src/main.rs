@@ -38,6 +38,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Gc { dry_run } => verbs::gc::run(&session, *dry_run)?,
         Verb::Pin(args) => verbs::pin::run(&session, args)?,
         Verb::Vendor { prune } => verbs::vendor::run(&session, *prune)?,
+        Verb::Licenses { image } => verbs::licenses::run(&session, &image.asked())?,
+        Verb::Sign(args) => verbs::sign::run(&session, args)?,
         Verb::Store(StoreVerb::Verify) => return verbs::store::verify(&session),
     }
     Ok(0)

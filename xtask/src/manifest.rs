@@ -1,41 +1,63 @@
 //! manifest.json: what is in an image and what it was made of. No clock, no path and no name of this machine is in it, so
-//! that the same image has the same manifest everywhere.
+//! that the same image has the same manifest everywhere. docs/manifest.md says what it means, docs/manifest.schema.json
+//! how it looks; what is written beside it as evidence is made of it alone.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::engine::Report;
-use crate::graph::Graph;
-use crate::image::Image;
-use crate::lock::{Pin, Source};
+use crate::lock::Source;
 
+mod canonical;
+mod contents;
+mod gather;
+mod go;
+#[cfg(test)]
+pub mod testing;
+mod usage;
+
+pub use canonical::text as canonical_text;
+pub use contents::Content;
+pub use gather::gather;
+pub use go::GoBuild;
+pub use usage::Use;
+
+/// The manifest's name among the finished files.
+pub const MANIFEST: &str = "manifest.json";
 /// The layout of the manifest.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
-/// The whole manifest; maps are sorted, so its text is canonical.
+/// The whole manifest. Maps are by name.
 #[derive(Serialize)]
-pub struct Manifest<'a> {
-    schema: u32,
-    image: &'a str,
-    /// Whether all that was run to build it saw nothing but what is listed here.
-    hermetic: bool,
-    /// The finished files by name.
-    files: &'a BTreeMap<String, FileRecord>,
-    /// The pinned inputs by name.
-    inputs: BTreeMap<String, InputRecord<'a>>,
-    /// The registry crates, by `name version`, with the sha256 of their `.crate` files.
-    crates: BTreeMap<String, String>,
-    /// The host's tools by name.
-    tools: BTreeMap<String, String>,
-    /// Every step with its key and the id of what it made.
-    steps: BTreeMap<String, StepRecord>,
+pub struct Manifest {
+    /// The layout: [`SCHEMA`].
+    pub schema: u32,
+    /// The image's name.
+    pub image: String,
+    /// Whether every step was shut off from the rest of the machine that it ran on.
+    pub hermetic: bool,
+    /// The finished files.
+    pub files: BTreeMap<String, FileRecord>,
+    /// What the initramfs unpacks to, by path in the machine.
+    pub contents: BTreeMap<String, Content>,
+    /// The program that the machine is for.
+    pub program: ProgramRecord,
+    /// The pinned inputs.
+    pub inputs: BTreeMap<String, InputRecord>,
+    /// The checkout's own packages, by `name version`.
+    pub packages: BTreeMap<String, PackageRecord>,
+    /// The registry crates, by `name version`.
+    pub crates: BTreeMap<String, CrateRecord>,
+    /// The host's tools.
+    pub tools: BTreeMap<String, String>,
+    /// Every step.
+    pub steps: BTreeMap<String, StepRecord>,
 }
 
 /// A finished file.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct FileRecord {
     /// In bytes.
     pub size: u64,
@@ -43,85 +65,87 @@ pub struct FileRecord {
     pub sha256: String,
 }
 
-#[derive(Serialize)]
-struct InputRecord<'a> {
-    version: &'a str,
-    license: &'a str,
-    tree: String,
-    sources: &'a [Source],
+/// The program that the machine is for.
+#[derive(Clone, Serialize)]
+pub struct ProgramRecord {
+    /// `package`, `go` or `file`: where it comes from.
+    pub kind: &'static str,
+    /// The package's, the Go module's or the image's name.
+    pub name: String,
+    /// Its path in the machine.
+    pub path: String,
+    /// An SPDX expression, or `NOASSERTION`.
+    pub license: String,
+    /// What Go's linker wrote into it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub go: Option<GoBuild>,
 }
 
+/// A pinned input.
 #[derive(Serialize)]
-struct StepRecord {
-    recipe: String,
-    key: String,
-    id: String,
-    inputs: BTreeMap<String, String>,
+pub struct InputRecord {
+    /// As upstream writes it.
+    pub version: String,
+    /// An SPDX expression.
+    pub license: String,
+    /// The identity of the unpacked tree.
+    pub tree: String,
+    /// The archives that unpack to it.
+    pub sources: Vec<Source>,
+}
+
+/// A package of the checkout.
+#[derive(Serialize)]
+pub struct PackageRecord {
+    /// Its folder in the checkout.
+    pub path: String,
+    /// An SPDX expression, or `NOASSERTION`.
+    pub license: String,
+    /// What it is to the steps that compile it.
+    pub used: BTreeMap<String, Use>,
+}
+
+/// A crate of the registry.
+#[derive(Serialize)]
+pub struct CrateRecord {
+    /// Of its `.crate` file.
+    pub sha256: String,
+    /// An SPDX expression, or `NOASSERTION`.
+    pub license: String,
+    /// What it is to the steps whose lock files name it.
+    pub used: BTreeMap<String, Use>,
+}
+
+/// A step.
+#[derive(Clone, Serialize)]
+pub struct StepRecord {
+    /// The kind of step and its version.
+    pub recipe: String,
+    /// Everything that went in, as one hash.
+    pub key: String,
+    /// What came out.
+    pub id: String,
+    /// The steps' outputs that it read, by role.
+    pub inputs: BTreeMap<String, String>,
+    /// The files of the checkout, or of the user, that it read.
+    pub files: BTreeMap<String, String>,
 }
 
 impl FileRecord {
     /// Measures a finished file.
     pub fn of(bytes: &[u8]) -> Self {
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { size: bytes.len() as u64, sha256 }
+        Self { size: bytes.len() as u64, sha256: sha256(bytes) }
     }
 }
 
-impl<'a> Manifest<'a> {
-    /// Puts together what is known of a built image. Only what the built steps used is told.
-    pub fn new(
-        image: &'a Image,
-        graph: &Graph,
-        report: &Report,
-        pins: &[(&str, &'a Pin)],
-        files: &'a BTreeMap<String, FileRecord>,
-    ) -> Self {
-        let fields = || report.built.values().flat_map(|built| built.fields.iter());
-        let prefixed = |prefix: &'static str| {
-            fields().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned())))
-        };
-        let is_used = |name: &str| report.built.contains_key(&format!("unpack-{name}"));
-        let inputs = pins.iter().filter(|(name, _)| is_used(name)).map(|(name, pin)| {
-            let record = InputRecord {
-                version: &pin.version,
-                license: &pin.license,
-                tree: pin.tree.to_string(),
-                sources: &pin.sources,
-            };
-            ((*name).to_owned(), record)
-        });
-        let steps = graph.in_order().filter_map(|step| {
-            // Whether a pin had to be fetched depends on what the store held; the pin is told under inputs anyway.
-            let built = report.built.get(&step.name).filter(|_| !step.name.starts_with("fetch-"))?;
-            let field = |prefix: &str| {
-                built
-                    .fields
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.to_owned())))
-                    .collect()
-            };
-            let record = StepRecord {
-                recipe: step.recipe.name().to_owned(),
-                key: built.key.to_string(),
-                id: built.id.to_string(),
-                inputs: field("input."),
-            };
-            Some((step.name.clone(), record))
-        });
-        Self {
-            schema: SCHEMA,
-            image: &image.name,
-            hermetic: report.built.values().all(|built| built.hermetic),
-            files,
-            inputs: inputs.collect(),
-            crates: prefixed("crate.").collect(),
-            tools: prefixed("tool.").collect(),
-            steps: steps.collect(),
-        }
-    }
+/// The sha256 of some bytes, in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
-    /// The manifest's text.
+impl Manifest {
+    /// The manifest's text: canonical JSON.
     pub fn text(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self).context("failed to write the manifest")? + "\n")
+        canonical_text(self)
     }
 }

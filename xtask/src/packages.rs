@@ -47,8 +47,16 @@ pub struct LockedPackage {
     /// The sha256 of its `.crate` file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
+    /// What it needs, on any platform: see [`CargoLock::find`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    dependencies: Vec<String>,
+    pub dependencies: Vec<String>,
+}
+
+impl LockedPackage {
+    /// Whether it is a package of the workspace itself.
+    pub fn is_member(&self) -> bool {
+        self.source.is_none()
+    }
 }
 
 /// A crate from the registry, as a lock file pins it.
@@ -149,7 +157,7 @@ impl CargoLock {
     }
 
     /// The package that a dependency string means: `name`, `name version` or `name version (source)`.
-    fn find(&self, dependency: &str) -> Option<&LockedPackage> {
+    pub fn find(&self, dependency: &str) -> Option<&LockedPackage> {
         let mut words = dependency.splitn(3, ' ');
         let (name, version) = (words.next()?, words.next());
         self.packages
@@ -157,7 +165,8 @@ impl CargoLock {
             .find(|package| package.name == name && version.is_none_or(|version| package.version == version))
     }
 
-    fn member(&self, name: &str) -> Option<&LockedPackage> {
+    /// A package of the workspace itself.
+    pub fn member(&self, name: &str) -> Option<&LockedPackage> {
         self.packages.iter().find(|package| package.name == name && package.source.is_none())
     }
 }

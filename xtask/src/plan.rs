@@ -25,11 +25,11 @@ pub const INITRAMFS: &str = "initramfs";
 /// The step that makes the user's program.
 pub const PROGRAM: &str = "program";
 /// The step that makes PID 1.
-const INIT: &str = "init";
+pub const INIT: &str = "init";
 /// The step that makes Rust's standard library for musl.
-const RUST_STD: &str = "rust-std";
+pub const RUST_STD: &str = "rust-std";
 /// The package of [`INIT`].
-const INIT_PACKAGE: &str = "init";
+pub const INIT_PACKAGE: &str = "init";
 
 /// The libraries that compress an initramfs.
 const COMPRESSORS: [&str; 4] = ["flate2", "liblzma-sys", "miniz_oxide", "zstd-sys"];

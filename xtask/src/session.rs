@@ -101,7 +101,7 @@ impl Session {
         let std_lock = CargoLock::read(&self.workspace.std_lock())?;
         let facts = Facts { root: self.workspace.root(), lock: &lock, std_lock: &std_lock, packages: &packages };
         let graph = plan::plan(&image, &facts).with_context(|| format!("failed to plan the image `{}`", image.name))?;
-        Ok(Planned { image, lock, graph })
+        Ok(Planned { image, lock, std_lock, packages, graph })
     }
 
     /// What the user asked for, read and checked.
@@ -249,6 +249,10 @@ pub struct Planned {
     pub image: Image,
     /// The pins.
     pub lock: Lock,
+    /// The crates of Rust's standard library.
+    pub std_lock: CargoLock,
+    /// The workspace's packages.
+    pub packages: Packages,
     /// The steps.
     pub graph: Graph,
 }

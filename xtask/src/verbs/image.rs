@@ -8,16 +8,12 @@ use serde::Deserialize;
 
 use crate::engine::Report;
 use crate::image::{Compress, Image};
-use crate::lock::{LINUX, MUSL, RUST_LIBRARY};
-use crate::manifest::{FileRecord, Manifest};
+use crate::manifest::{self, FileRecord, MANIFEST, Manifest};
 use crate::plan::{INITRAMFS, KERNEL};
 use crate::session::{Asked, Planned, Session};
 use crate::steps::kernel::{BZIMAGE, CONFIG};
 use crate::store::{Access, Store};
-use crate::{artifact, report, roots};
-
-/// The name of the manifest among the finished files.
-const MANIFEST: &str = "manifest.json";
+use crate::{artifact, provenance, report, roots, sbom, signature};
 
 /// A built image.
 pub struct Finished {
@@ -41,6 +37,11 @@ pub fn run(session: &Session, image: &Asked<'_>, out: Option<&Utf8Path>, json: b
 
 /// Builds the image and puts its files into `out`, or where the workspace keeps them.
 pub fn build(session: &Session, planned: &Planned, out: Option<&Utf8Path>) -> Result<Finished> {
+    build_and_tell(session, planned, out).map(|(finished, _)| finished)
+}
+
+/// The same, and what the image is made of.
+pub fn build_and_tell(session: &Session, planned: &Planned, out: Option<&Utf8Path>) -> Result<(Finished, Manifest)> {
     if !planned.image.has_console() {
         session.reporter.say(&format!(
             "warning: `kernel.cmdline` of `{}` names no console, so that the machine is silent\n\
@@ -49,10 +50,13 @@ pub fn build(session: &Session, planned: &Planned, out: Option<&Utf8Path>) -> Re
         ));
     }
     let store = session.store(Access::Shared)?;
-    let report = session.build(planned, &store, &[KERNEL, INITRAMFS])?;
+    // The licences are read from the crates themselves, so that these are checked as what is handed out is.
+    let crates = planned.graph.names().into_iter().filter(|name| name.starts_with("crates-"));
+    let goals: Vec<&str> = [KERNEL, INITRAMFS].into_iter().chain(crates).collect();
+    let report = session.build(planned, &store, &goals)?;
     roots::register(&store, &session.workspace, &planned.image.name, &report)?;
     let folder = out.map_or_else(|| session.workspace.output(&planned.image.name), Utf8Path::to_owned);
-    lay_out(planned, &store, &report, folder)
+    lay_out(session, planned, &store, &report, folder)
 }
 
 /// What of a manifest is needed to boot.
@@ -90,7 +94,13 @@ pub fn open(image: &Image, folder: &Utf8Path) -> Result<Finished> {
     Ok(Finished { folder: folder.to_owned(), files: published.files, initramfs })
 }
 
-fn lay_out(planned: &Planned, store: &Store, report: &Report, folder: Utf8PathBuf) -> Result<Finished> {
+fn lay_out(
+    session: &Session,
+    planned: &Planned,
+    store: &Store,
+    report: &Report,
+    folder: Utf8PathBuf,
+) -> Result<(Finished, Manifest)> {
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
     let kernel = object(store, report, KERNEL)?;
     let initramfs = initramfs_name(planned.image.compress);
@@ -106,12 +116,24 @@ fn lay_out(planned: &Planned, store: &Store, report: &Report, folder: Utf8PathBu
         files.insert(name.to_owned(), FileRecord::of(&bytes));
     }
     remove_other_initramfs(&folder, &initramfs)?;
-    let pins = [LINUX, MUSL, RUST_LIBRARY].map(|name| Ok((name, planned.lock.pin(name)?)));
-    let pins = pins.into_iter().collect::<Result<Vec<_>>>()?;
-    let manifest = Manifest::new(&planned.image, &planned.graph, report, &pins, &files).text()?;
-    artifact::replace(&folder.join(MANIFEST), manifest.as_bytes())?;
-    files.insert(MANIFEST.to_owned(), FileRecord::of(manifest.as_bytes()));
-    Ok(Finished { folder, files, initramfs })
+    let (manifest, warnings) = manifest::gather(planned, store, report, files)?;
+    warnings.iter().for_each(|warning| session.reporter.say(warning));
+    let (manifest, files) = write_evidence(manifest, &folder)?;
+    Ok((Finished { folder, files, initramfs }, manifest))
+}
+
+/// Writes what the manifest proves, then the manifest with all their hashes. A signature of other bits is taken away.
+fn write_evidence(mut manifest: Manifest, folder: &Utf8Path) -> Result<(Manifest, BTreeMap<String, FileRecord>)> {
+    for (name, text) in [(provenance::FILE, provenance::text(&manifest)?), (sbom::FILE, sbom::text(&manifest)?)] {
+        artifact::replace(&folder.join(name), text.as_bytes())?;
+        manifest.files.insert(name.to_owned(), FileRecord::of(text.as_bytes()));
+    }
+    let text = manifest.text()?;
+    signature::forget_unless_of(folder, text.as_bytes())?;
+    artifact::replace(&folder.join(MANIFEST), text.as_bytes())?;
+    let mut files = manifest.files.clone();
+    files.insert(MANIFEST.to_owned(), FileRecord::of(text.as_bytes()));
+    Ok((manifest, files))
 }
 
 fn object(store: &Store, report: &Report, step: &str) -> Result<Utf8PathBuf> {

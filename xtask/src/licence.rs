@@ -1,0 +1,38 @@
+//! Licences as SPDX expressions: what upstream wrote, in the one form that tools agree on. Pure.
+//! Source: the SPDX specification 2.3, annex D.
+
+/// What is said where no licence is known, as SPDX wants it: no claim is made.
+pub const UNKNOWN: &str = "NOASSERTION";
+
+/// The strict form of a licence expression; also of one in the old form of cargo, `MIT/Apache-2.0`. None, if a name in it
+/// is not on SPDX's list.
+pub fn canonical(text: &str) -> Option<String> {
+    let tidied = spdx::Expression::canonicalize(text).ok()?.unwrap_or_else(|| text.to_owned());
+    spdx::Expression::parse(&tidied).is_ok().then_some(tidied)
+}
+
+/// Whether this is a licence expression in the strict form.
+pub fn is_valid(text: &str) -> bool {
+    spdx::Expression::parse(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_forms_become_strict_ones_and_unknown_names_none() {
+        let check = |text: &str, expect: Option<&str>| assert_eq!(canonical(text).as_deref(), expect, "{text}");
+        check("MIT", Some("MIT"));
+        check("MIT/Apache-2.0", Some("MIT OR Apache-2.0"));
+        check("Unlicense/MIT", Some("Unlicense OR MIT"));
+        check("GPL-2.0-only WITH Linux-syscall-note", Some("GPL-2.0-only WITH Linux-syscall-note"));
+        check(
+            "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
+            Some("Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT"),
+        );
+        check("My own", None);
+        check("MIT OR", None);
+        check("", None);
+    }
+}
