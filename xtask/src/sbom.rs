@@ -266,7 +266,7 @@ impl Upstream {
 /// Where the complete source is to be had, from each of its places: what the GPL asks of those who pass a kernel on.
 fn source_info(input: &InputRecord) -> String {
     let sources = input.sources.iter().map(|source| format!("{} (sha256 {})", source.url, source.sha256));
-    format!("Built from source, unchanged, from one of: {}", sources.collect::<Vec<_>>().join(", "))
+    format!("Built from one of these archives: {}", sources.collect::<Vec<_>>().join(", "))
 }
 
 fn cpe(product: &str, version: &str) -> String {

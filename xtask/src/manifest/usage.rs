@@ -1,7 +1,8 @@
 //! Which crates of a program's lock file are really in it. A lock file is for all platforms, and for what runs at build
 //! time only; a program for one platform holds less. Pure: the crates' manifests are handed to it.
 //!
-//! Over-approximated in one way: an optional dependency that any package of the workspace turned on counts for all.
+//! Over-approximated where features decide: an optional dependency counts as soon as the lock file has it, be it for
+//! another package of the workspace or for another platform.
 
 use std::collections::BTreeMap;
 

@@ -106,6 +106,12 @@ pub const TOOLS: &[Package] = &[
     ),
     package(&["dnsmasq"], "the tests: a DHCP server", ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq"]),
     package(&["nix"], "the tests: does flake.nix evaluate", ["nix-bin", "nix", "nix", "nix"]),
+    package(&["minisign"], "the tests: a second opinion on signatures", ["minisign"; 4]),
+    package(
+        &["jsonschema"],
+        "the tests: does the manifest keep to its schema?",
+        ["python3-jsonschema", "python3-jsonschema", "python-jsonschema", "python3Packages.jsonschema"],
+    ),
     package(&["ip"], "the tests: a network of their own", ["iproute2", "iproute", "iproute2", "iproute2"]),
 ];
 

@@ -6,6 +6,7 @@ mod boot;
 mod cache;
 mod elsewhere;
 mod endings;
+mod evidence;
 mod exhaust;
 mod files;
 mod keyboard;
