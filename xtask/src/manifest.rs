@@ -12,6 +12,7 @@ use crate::lock::Source;
 
 mod canonical;
 mod contents;
+mod features;
 mod gather;
 mod go;
 #[cfg(test)]

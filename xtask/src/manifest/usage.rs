@@ -1,19 +1,15 @@
 //! Which crates of a program's lock file are really in it. A lock file is for all platforms, and for what runs at build
 //! time only; a program for one platform holds less. Pure: the crates' manifests are handed to it.
-//!
-//! Over-approximated where features decide: an optional dependency counts as soon as the lock file has it, be it for
-//! another package of the workspace or for another platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
-use cargo_platform::{Cfg, Platform};
 use serde::Serialize;
 use toml::{Table, Value};
 
+use super::features;
 use crate::packages::{CargoLock, Cut, LockedPackage};
-use crate::steps::program::TARGET;
 
 /// What a crate is to a program. Later ones count more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,25 +23,6 @@ pub enum Use {
     Linked,
 }
 
-/// What `rustc --print cfg` says of [`TARGET`], as far as manifests ask for it.
-const TARGET_CFG: [&str; 15] = [
-    "unix",
-    "target_abi=\"\"",
-    "target_arch=\"x86_64\"",
-    "target_endian=\"little\"",
-    "target_env=\"musl\"",
-    "target_family=\"unix\"",
-    "target_feature=\"crt-static\"",
-    "target_has_atomic=\"8\"",
-    "target_has_atomic=\"16\"",
-    "target_has_atomic=\"32\"",
-    "target_has_atomic=\"64\"",
-    "target_has_atomic=\"ptr\"",
-    "target_os=\"linux\"",
-    "target_pointer_width=\"64\"",
-    "target_vendor=\"unknown\"",
-];
-
 /// A package's name and version.
 pub type Name = (String, String);
 
@@ -58,24 +35,30 @@ pub fn uses(cut: &Cut, manifest_of: &dyn Fn(&Name) -> Result<Table>) -> Result<B
         let own = members.iter().find(|member| package.is_member() && member.name == package.name);
         own.map_or_else(|| manifest_of(&name(package)), |member| Ok(member.manifest.clone()))
     };
-    let mut found: BTreeMap<Name, Use> = BTreeMap::new();
     let start = lock.member(&cut.package).with_context(|| format!("the lock file lacks `{}`", cut.package))?;
-    let mut open = vec![(start, Use::Linked)];
-    while let Some((package, role)) = open.pop() {
+    // What is compiled for the machine and what runs here have features of their own: cargo's second resolver.
+    let mut features: BTreeMap<(Name, Use), BTreeSet<String>> = BTreeMap::new();
+    let mut open = vec![(start, Use::Linked, BTreeSet::from(["default".to_owned()]))];
+    while let Some((package, role, wanted)) = open.pop() {
         let own = manifest(package)?;
         let role = if is_macro(&own) { Use::Build } else { role };
-        if found.get(&name(package)).is_some_and(|known| *known >= role) {
+        let is_new = !features.contains_key(&(name(package), role));
+        let known = features.entry((name(package), role)).or_default();
+        if !is_new && wanted.is_subset(known) {
             continue;
         }
-        found.insert(name(package), role);
-        for need in needs(&own, &root) {
+        known.extend(wanted);
+        for need in features::needs(&own, &root, known) {
             let is_it = |dependency: &&String| dependency.split(' ').next() == Some(need.package.as_str());
             let role = if need.is_build { Use::Build } else { role };
-            // What the lock file leaves out is an option that nobody took.
-            open.extend(
-                package.dependencies.iter().filter(is_it).filter_map(|dependency| Some((lock.find(dependency)?, role))),
-            );
+            let locked = package.dependencies.iter().filter(is_it).filter_map(|dependency| lock.find(dependency));
+            open.extend(locked.map(|dependency| (dependency, role, need.features.clone())));
         }
+    }
+    let mut found: BTreeMap<Name, Use> = BTreeMap::new();
+    for (name, role) in features.into_keys() {
+        let known = found.entry(name).or_insert(role);
+        *known = role.max(*known);
     }
     for krate in &cut.crates {
         found.entry((krate.name.clone(), krate.version.clone())).or_insert(Use::Unused);
@@ -112,39 +95,6 @@ fn is_macro(manifest: &Table) -> bool {
     ["proc-macro", "proc_macro"]
         .iter()
         .any(|key| lib.and_then(|lib| lib.get(*key)).and_then(Value::as_bool) == Some(true))
-}
-
-/// A package that a manifest asks for on this platform.
-struct Need {
-    package: String,
-    is_build: bool,
-}
-
-fn needs(manifest: &Table, workspace: &Table) -> Vec<Need> {
-    let targets = manifest.get("target").and_then(Value::as_table);
-    let ours = targets.into_iter().flatten().filter(|(platform, _)| is_ours(platform));
-    let tables = [manifest].into_iter().chain(ours.filter_map(|(_, table)| table.as_table()));
-    let mut needs = Vec::new();
-    for table in tables {
-        for (section, is_build) in [("dependencies", false), ("build-dependencies", true)] {
-            let entries = table.get(section).and_then(Value::as_table).into_iter().flatten();
-            needs.extend(entries.map(|(name, value)| Need { package: package_name(name, value, workspace), is_build }));
-        }
-    }
-    needs
-}
-
-/// Whether a `[target.'...']` table is for [`TARGET`]. One that cannot be read counts.
-fn is_ours(platform: &str) -> bool {
-    let cfg: Vec<Cfg> = TARGET_CFG.iter().filter_map(|text| text.parse().ok()).collect();
-    platform.parse::<Platform>().map_or(true, |platform| platform.matches(TARGET, &cfg))
-}
-
-/// The package behind a dependency's name, which `package = "..."` may change, here or in the workspace's table.
-fn package_name(name: &str, value: &Value, workspace: &Table) -> String {
-    let renamed = |value: &Value| value.get("package").and_then(Value::as_str).map(str::to_owned);
-    let inherited = || workspace.get("workspace")?.get("dependencies")?.get(name).and_then(renamed);
-    renamed(value).or_else(inherited).unwrap_or_else(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -228,28 +178,5 @@ checksum = "f"
             ("windows-only", Use::Unused),
         ];
         assert_eq!(found, expect);
-    }
-
-    #[test]
-    fn platforms_are_told_apart() {
-        let check = |platform: &str, expect: bool| assert_eq!(is_ours(platform), expect, "{platform}");
-        check("cfg(unix)", true);
-        check("cfg(windows)", false);
-        check("cfg(all(target_os = \"linux\", not(target_env = \"gnu\")))", true);
-        check("cfg(any(target_os = \"wasi\", target_arch = \"wasm32\"))", false);
-        check("cfg(some_flag_of_a_crate)", false);
-        check("x86_64-unknown-linux-musl", true);
-        check("x86_64-pc-windows-msvc", false);
-        check("what is this(", true);
-    }
-
-    /// The list above is written down, for what goes into a manifest must not depend on a tool that no key knows.
-    #[test]
-    fn the_compiler_says_the_same_of_the_target() {
-        let output = std::process::Command::new("rustc").args(["--print", "cfg", "--target", TARGET]).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        for line in TARGET_CFG {
-            assert!(said.lines().any(|said| said == line), "{line} in {said}");
-        }
     }
 }

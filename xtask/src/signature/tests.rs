@@ -153,3 +153,25 @@ fn what_is_no_key_is_told_before_a_password_is_asked_for() {
     assert!(error.contains("none of minisign's"), "{error}");
     assert!(public_key("RWnonsense").unwrap_err().to_string().contains("failed to read the public key `RWnonsense`"));
 }
+
+#[test]
+fn a_key_without_a_password_may_lack_its_checksum_and_a_damaged_one_signs_nothing() {
+    use ct_codecs::{Base64, Decoder, Encoder};
+    let fixture = Fixture::new();
+    let text = fixture.key.to_box(None).unwrap().into_string();
+    let bytes = Base64::decode_to_vec(text.lines().nth(1).unwrap(), None).unwrap();
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = bytes.clone();
+        change(&mut bytes);
+        fixture.write("bzImage.key", &format!("untrusted comment: x\n{}\n", Base64::encode_to_string(bytes).unwrap()));
+        let key = secret_key(&fixture.path().join("bzImage.key")).unwrap();
+        std::fs::remove_file(fixture.path().join("bzImage.key")).unwrap();
+        sign_folder(fixture.path(), &key)
+    };
+    // The key is 64 bytes, the checksum the 32 after them, at the end.
+    let end = bytes.len();
+    with(&|bytes| bytes[end - 32..].fill(0)).unwrap();
+    check_folder(fixture.path(), &fixture.public).unwrap();
+    std::fs::remove_file(path_of(&fixture.path().join(MANIFEST))).unwrap();
+    assert!(with(&|bytes| bytes[end - 90] ^= 1).unwrap_err().to_string().contains("failed to sign"));
+}

@@ -31,7 +31,7 @@ fn a_build_that_is_killed_in_every_step_ends_in_the_same_bits() {
     assert!(escaped.is_empty(), "not killed: {escaped:?}");
     let rerun = run(&copy, store.path(), &["image"]).expect(0);
     assert_eq!(rerun.started(), [""; 0]);
-    for name in ["bzImage", "initramfs.cpio", "kernel.config", "manifest.json"] {
+    for name in ["bzImage", "initramfs.cpio", "kernel.config", "manifest.json", "provenance.json", "sbom.spdx.json"] {
         let path = format!("target/image/hello/{name}");
         assert!(copy.read(&path) == this.read(&path), "{name} differs from the one built at another path");
     }
