@@ -199,3 +199,30 @@ fn license(manifest: &Table, root: &Table) -> String {
     let named = own.filter(|license| license.is_str()).or_else(|| own.and_then(|_| inherited()));
     named.and_then(Value::as_str).and_then(licence::canonical).unwrap_or_else(|| licence::UNKNOWN.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::testing;
+
+    #[test]
+    fn a_licence_is_the_manifests_own_or_the_workspaces() {
+        let root = toml::from_str("workspace.package.license = 'MIT/Apache-2.0'").unwrap();
+        let check =
+            |manifest: &str, expect: &str| assert_eq!(license(&toml::from_str(manifest).unwrap(), &root), expect);
+        check("package.license = 'Zlib'", "Zlib");
+        check("package.license.workspace = true", "MIT OR Apache-2.0");
+        check("package.license-file = 'LICENSE'", licence::UNKNOWN);
+        check("package.license = 'my own'", licence::UNKNOWN);
+    }
+
+    #[test]
+    fn a_linked_crate_without_a_licence_is_warned_about_and_others_are_not() {
+        let mut manifest = testing::manifest();
+        for name in ["derive 1.0.0", "wasi 0.1.0"] {
+            manifest.crates.get_mut(name).unwrap().license = licence::UNKNOWN.to_owned();
+        }
+        let found = warnings(&manifest);
+        assert!(found.len() == 1 && found[0].contains("`odd_name 1.0.0+meta` is in the image"), "{found:?}");
+    }
+}
