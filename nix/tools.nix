@@ -78,4 +78,6 @@ in
   libarchive
   minisign
   nix
+  python3
+  python3Packages.jsonschema
 ])

@@ -112,6 +112,7 @@ pub const TOOLS: &[Package] = &[
         "the tests: does the manifest keep to its schema?",
         ["python3-jsonschema", "python3-jsonschema", "python-jsonschema", "python3Packages.jsonschema"],
     ),
+    package(&["python3"], "the tests: another writer of JSON", ["python3", "python3", "python", "python3"]),
     package(&["ip"], "the tests: a network of their own", ["iproute2", "iproute", "iproute2", "iproute2"]),
 ];
 

@@ -71,6 +71,7 @@ let
     "go"
     "nix"
     "perl"
+    "python3"
     "zstd"
   ] package;
 
@@ -85,6 +86,9 @@ let
 
     # pkgs/top-level/stage.nix; pkgs/os-specific/linux/busybox
     pkgsStatic.busybox = package "pkgsStatic.busybox";
+
+    # pkgs/top-level/python-packages.nix; pkgs/development/python-modules/jsonschema
+    python3Packages.jsonschema = package "python3Packages.jsonschema";
 
     # pkgs/top-level/all-packages.nix: `gcc`, a wrapper, whose `cc` is the compiler proper; `wrapCCWith`, whose arguments
     # reach pkgs/build-support/cc-wrapper/default.nix.
