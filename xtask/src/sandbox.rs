@@ -16,13 +16,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Mode;
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal, umask};
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal, setsid, umask};
 
+use self::keeper::Keeper;
 use self::walls::{BIN, Mount};
 use crate::artifact::EPOCH;
 use crate::toolbox::{self, ToolName};
 
 mod host;
+mod keeper;
 mod walls;
 
 pub use walls::{BUILD, INPUTS, Walls};
@@ -219,12 +221,12 @@ impl<'a> Tool<'a> {
     fn run_logged(&mut self) -> Result<ExitStatus> {
         let (reader, writer) = io::pipe()?;
         let mut command = self.enclose();
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         if self.shares_cores {
             self.sandbox.cores.configure_make(&mut command);
         }
-        prepare(&mut command);
-        let mut child = Running::start(&mut command)?;
+        prepare(&mut command, Keeper::of_this_process()?);
+        let child = Running::start(&mut command)?;
         // It holds the pipe's writing ends; without them the reader sees the end when the tools are gone.
         drop(command);
         for line in BufReader::new(reader).split(b'\n') {
@@ -232,7 +234,7 @@ impl<'a> Tool<'a> {
             self.sandbox.note(&line);
             (self.on_line)(&line);
         }
-        Ok(child.0.wait()?)
+        child.wait()
     }
 
     /// The command that runs the tool within its walls.
@@ -252,13 +254,17 @@ impl<'a> Tool<'a> {
 /// What a tool creates has the same mode whatever the user's umask is.
 const UMASK: u32 = 0o022;
 
-/// Has the kernel kill the process when xtask dies, so that nothing goes on building for nobody; and sets the umask.
+/// Has the process killed when xtask dies, so that nothing goes on building for nobody: by the kernel, and by the keeper with
+/// all that it started. It gets a session of its own, away from the user's terminal, and the umask.
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
-fn prepare(command: &mut Command) {
+fn prepare(command: &mut Command, keeper: &'static Keeper) {
     let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2), getppid(2) and umask(2) are.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid(2), write(2), prctl(2), getppid(2) and
+    // umask(2) are.
     unsafe {
         command.pre_exec(move || {
+            let group = setsid()?;
+            keeper.begins(group.as_raw_nonzero().get().unsigned_abs())?;
             set_parent_process_death_signal(Some(Signal::KILL))?;
             umask(Mode::from_raw_mode(UMASK));
             // The parent may have died before the call took effect.
@@ -279,6 +285,17 @@ impl Running {
         running.insert(child.id());
         Ok(Self(child))
     }
+
+    fn wait(mut self) -> Result<ExitStatus> {
+        self.is_ending();
+        Ok(self.0.wait()?)
+    }
+
+    fn is_ending(&self) {
+        if let Ok(keeper) = Keeper::of_this_process() {
+            keeper.ends(self.0.id());
+        }
+    }
 }
 
 impl Drop for Running {
@@ -289,6 +306,7 @@ impl Drop for Running {
         // Whoever was waited for may have given its number to another process.
         if let Ok(None) = self.0.try_wait() {
             kill_group(self.0.id());
+            self.is_ending();
             let _ = self.0.wait();
         }
     }

@@ -112,6 +112,7 @@ fn only_fetch_touches_the_network() {
 fn processes_are_spawned_where_the_architecture_says() {
     let rooms = [
         "xtask/src/sandbox.rs",
+        "xtask/src/sandbox/keeper.rs",
         "xtask/src/sandbox/walls.rs",
         "xtask/src/pin/signed.rs",
         "xtask/src/toolbox.rs",

@@ -100,7 +100,7 @@ impl Walls {
 const READ_ONLY: [&str; 4] = ["/usr", "/dev", "/proc", "/"];
 
 /// Of its own: users, processes, the network (with nothing in it), System V IPC, the host's name, control groups.
-const NAMESPACES: [&str; 16] = [
+const NAMESPACES: [&str; 15] = [
     "--unshare-user",
     "--unshare-pid",
     "--unshare-net",
@@ -115,8 +115,6 @@ const NAMESPACES: [&str; 16] = [
     HOST_NAME,
     // Killed with xtask, and all that it started with it: its process 1 is gone.
     "--die-with-parent",
-    // Away from the user's terminal.
-    "--new-session",
     "--dev",
     "/dev",
 ];
