@@ -4,14 +4,16 @@
 //! `hash_path` gives what remains its identity.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::io::Errno;
 
 use crate::key::ArtifactId;
+use crate::space;
 
 /// 1980-01-01T00:00:00Z, the time of every file in the store: the first moment that zip and FAT can express, and late
 /// enough for `make`, which takes 0 and 1 for "does not exist" and "always old".
@@ -37,6 +39,7 @@ pub struct Entry {
     /// [`FOLDER`], [`SYMLINK`], [`PLAIN`] or [`EXECUTABLE`].
     pub kind: u8,
     size: u64,
+    is_normal: bool,
 }
 
 /// The identity of a file (executable bit, content), symlink (target) or folder (names, kinds, executable bits, contents,
@@ -138,7 +141,7 @@ fn kind_of(path: &Utf8Path, metadata: &fs::Metadata) -> Result<u8> {
     } else if file_type.is_file() {
         Ok(if metadata.mode() & 0o100 == 0 { PLAIN } else { EXECUTABLE })
     } else {
-        bail!("failed to store `{path}`: an artifact holds files, folders and symlinks only")
+        Err(NoArtifact(path.to_owned()).into())
     }
 }
 
@@ -157,7 +160,7 @@ pub fn entries(root: &Utf8Path) -> Result<Vec<Entry>> {
             if kind == FOLDER {
                 open.push(path.clone());
             }
-            found.push(Entry { path, kind, size: metadata.size() });
+            found.push(Entry { path, kind, size: metadata.size(), is_normal: is_normal(kind, &metadata) });
         }
     }
     found.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
@@ -175,24 +178,32 @@ pub fn size(path: &Utf8Path) -> Result<u64> {
 
 /// Makes everything at `path` read-only (0444, 0555 for folders and executables) and as old as [`EPOCH`].
 pub fn normalise(path: &Utf8Path) -> Result<()> {
-    if fs::symlink_metadata(path).with_context(|| format!("failed to read `{path}`"))?.is_dir() {
-        for entry in entries(path)? {
+    let metadata = fs::symlink_metadata(path).with_context(|| format!("failed to read `{path}`"))?;
+    let kind = kind_of(path, &metadata)?;
+    if kind == FOLDER {
+        for entry in entries(path)?.iter().filter(|entry| !entry.is_normal) {
             normalise_one(&path.join(&entry.path), entry.kind)?;
         }
-        normalise_one(path, FOLDER)
-    } else {
-        let kind = kind_of(path, &fs::symlink_metadata(path)?)?;
-        normalise_one(path, kind)
     }
+    if is_normal(kind, &metadata) { Ok(()) } else { normalise_one(path, kind) }
 }
 
-fn normalise_one(path: &Utf8Path, kind: u8) -> Result<()> {
-    let mode = match kind {
+/// The mode that a thing of this kind has in the store; symlinks have none.
+fn normal_mode(kind: u8) -> Option<u32> {
+    match kind {
         SYMLINK => None,
         PLAIN => Some(0o444),
         _ => Some(0o555),
-    };
-    if let Some(mode) = mode {
+    }
+}
+
+fn is_normal(kind: u8, metadata: &fs::Metadata) -> bool {
+    normal_mode(kind).is_none_or(|mode| metadata.mode() & 0o7777 == mode)
+        && (metadata.mtime(), metadata.mtime_nsec()) == (EPOCH, 0)
+}
+
+fn normalise_one(path: &Utf8Path, kind: u8) -> Result<()> {
+    if let Some(mode) = normal_mode(kind) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .with_context(|| format!("failed to set the mode of `{path}`"))?;
     }
@@ -201,6 +212,22 @@ fn normalise_one(path: &Utf8Path, kind: u8) -> Result<()> {
     utimensat(CWD, path.as_std_path(), &times, AtFlags::SYMLINK_NOFOLLOW)
         .with_context(|| format!("failed to set the times of `{path}`"))
 }
+
+/// Whether an artifact that could not be hashed is damaged: something of it is missing, is of a kind or has a name that no
+/// artifact holds, or the disk has lost it. What only may not be read, or not now, is not.
+pub fn is_damage(error: &anyhow::Error) -> bool {
+    let is_lost = |error: &io::Error| {
+        let lost_by_the_disk = [Errno::IO, Errno::BADMSG, Errno::UCLEAN].map(Errno::raw_os_error);
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData)
+            || error.raw_os_error().is_some_and(|number| lost_by_the_disk.contains(&number))
+    };
+    error.is::<NoArtifact>() || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_lost)
+}
+
+/// Something that is neither file, folder nor symlink.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to store `{0}`: an artifact holds files, folders and symlinks only")]
+struct NoArtifact(Utf8PathBuf);
 
 /// Renames a file or folder, also a read-only folder: only its owner may move it to another parent, and only while it is writable.
 pub fn rename(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
@@ -212,15 +239,55 @@ pub fn rename(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
     if is_folder { fs::set_permissions(to, fs::Permissions::from_mode(0o555)) } else { Ok(()) }
 }
 
-/// Writes a whole file beside its place and renames it there: a reader sees the old or the new one, never a half.
+/// Writes a whole file beside its place, syncs it and renames it there: a reader sees the old or the new one, never a half.
+/// What others who were killed left beside it is removed.
 pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    let beside = Utf8PathBuf::from(format!("{path}.{}.new", std::process::id()));
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    let context = || format!("failed to write `{path}`");
+    sweep_halves(path);
+    let beside = Utf8PathBuf::from(format!("{path}.{}{HALF}", std::process::id()));
+    let mut file = lock_half(&beside).with_context(context)?;
+    let mut write = || file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
+    let written = write();
     if written.is_err() {
         // What is half-written is of no use; the error that counts is told below.
         let _ = fs::remove_file(&beside);
     }
-    written.with_context(|| format!("failed to write `{path}`"))
+    written.with_context(context).map_err(|error| {
+        let folder = path.parent().unwrap_or(path);
+        if space::is_full(&error) { space::explain(error, "this folder", folder, "free some space") } else { error }
+    })
+}
+
+/// Ends the name of what [`replace`] has not finished.
+const HALF: &str = ".new";
+
+/// A new file that is locked while it is written, so that [`sweep_halves`] knows what nobody writes any more.
+fn lock_half(path: &Utf8Path) -> io::Result<fs::File> {
+    loop {
+        let file = fs::File::options().write(true).create(true).truncate(false).open(path)?;
+        file.lock()?;
+        // A sweep may have taken it for another one's, in the moment before it was locked.
+        if fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|ours| named.ino() == ours.ino())) {
+            return file.set_len(0).map(|()| file);
+        }
+    }
+}
+
+fn sweep_halves(path: &Utf8Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let is_half = |other: &str| {
+        let writer = other.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(HALF));
+        writer.is_some_and(|writer| !writer.is_empty() && writer.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_half(entry.file_name())) {
+        // Opened, so that it is locked when it is removed: a living writer keeps its own.
+        if let Ok(file) = fs::File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Deletes a file or folder, also when its folders are read-only. A missing path is fine.
@@ -230,13 +297,14 @@ pub fn remove(path: &Utf8Path) -> Result<()> {
     if !metadata.is_dir() {
         return fs::remove_file(path).with_context(context);
     }
-    let mut folders = vec![path.to_owned()];
+    // Damage may have given a file any name, so these are no UTF-8 paths.
+    let mut folders = vec![path.as_std_path().to_owned()];
     while let Some(folder) = folders.pop() {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).with_context(context)?;
-        for entry in folder.read_dir_utf8().with_context(context)? {
+        for entry in fs::read_dir(folder).with_context(context)? {
             let entry = entry.with_context(context)?;
             if entry.file_type().with_context(context)?.is_dir() {
-                folders.push(entry.into_path());
+                folders.push(entry.path());
             }
         }
     }
@@ -316,5 +384,17 @@ mod tests {
         let (_keep, root) = scratch();
         let _socket = std::os::unix::net::UnixListener::bind(root.join("s")).unwrap();
         assert!(hash_path(&root).unwrap_err().to_string().contains("/s`"));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_swept_and_what_is_being_written_is_not() {
+        let (_keep, root) = scratch();
+        let (dead, alive, other) = (root.join("x.1.new"), root.join("x.2.new"), root.join("y.1.new"));
+        [&dead, &alive, &other].into_iter().for_each(|path| fs::write(path, "half").unwrap());
+        let writer = fs::File::open(&alive).unwrap();
+        writer.lock().unwrap();
+        replace(&root.join("x"), b"whole").unwrap();
+        assert_eq!(fs::read(root.join("x")).unwrap(), b"whole");
+        assert_eq!([dead, alive, other].map(|path| path.exists()), [false, true, true]);
     }
 }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use self::files::read_files;
 use self::run::Run;
-use crate::artifact;
 use crate::cache::Cache;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
@@ -22,6 +21,7 @@ use crate::sandbox::Walls;
 use crate::store::{Store, Trace};
 use crate::toolbox::{HostTool, ToolName, Toolbox};
 use crate::workspace::Workspace;
+use crate::{artifact, seal};
 
 mod explain;
 mod files;
@@ -83,13 +83,11 @@ pub struct Report {
 impl Engine<'_> {
     /// Makes the outputs of `goals`, checks their content, and says what every step on the way came to.
     pub fn build(&self, graph: &Graph, goals: &[&str]) -> Result<Report> {
-        match self.cache {
-            Some(cache) => cache.share(self.store, |offers| {
-                let built = Run::new(self, graph, Some(offers.clone())).build(goals)?;
-                Ok(Report { built })
-            }),
-            None => Ok(Report { built: Run::new(self, graph, None).build(goals)? }),
-        }
+        let built = match self.cache {
+            Some(cache) => cache.share(self.store, |offers| Run::new(self, graph, Some(offers.clone())).build(goals)),
+            None => Run::new(self, graph, None).build(goals),
+        };
+        Ok(Report { built: built.map_err(|error| self.store.explain_full(error))? })
     }
 
     /// The fields of every step, as far as they can be told without running anything: a step whose input is not there has none.
@@ -166,14 +164,13 @@ impl Engine<'_> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
         }
-        let text = serde_json::to_string(&new).context("failed to write what was built")?;
-        artifact::replace(&path, text.as_bytes())
+        artifact::replace(&path, seal::seal(&new)?.as_bytes())
     }
 }
 
 /// Reads what [`Engine::build`] remembered. Nothing, when there is nothing readable.
 pub fn last_build(path: &Utf8Path) -> LastBuild {
-    fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    seal::read(path).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub mod engine;
 pub mod interrupt;
 pub mod roots;
 pub mod sandbox;
+pub mod seal;
+pub mod space;
 pub mod store;
 
 pub mod doctor;

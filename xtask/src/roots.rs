@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Report;
 use crate::key::{ArtifactId, StepKey};
+use crate::seal;
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -20,7 +21,6 @@ struct Root {
 }
 
 /// What all living roots reach.
-#[derive(Default)]
 pub struct Reached {
     /// Successes to keep.
     pub keys: BTreeSet<StepKey>,
@@ -35,30 +35,38 @@ pub fn register(store: &Store, workspace: &Workspace, image: &str, report: &Repo
         image: image.to_owned(),
         steps: report.built.values().map(|built| (built.key, built.id)).collect(),
     };
-    let text = serde_json::to_string(&root).context("failed to write a root")?;
+    let text = seal::seal(&root)?;
     let name = blake3::hash(format!("{}\0{image}", workspace.root()).as_bytes()).to_hex();
     let path = store.roots().join(format!("{name}.json"));
     if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    store.replace_file(&path, text.as_bytes())
+    store.replace_file(&path, text.as_bytes()).map_err(|error| store.explain_full(error))
 }
 
-/// Reads all roots whose checkout is still there; the others end here.
+/// Reads all roots whose checkout is still there; the others end here. Nothing is told and nothing ends while one of them
+/// cannot be read: what it needs would be taken for unneeded.
 pub fn reached(store: &Store, dry_run: bool) -> Result<Reached> {
     let folder = store.roots();
-    let mut reached = Reached::default();
-    for entry in folder.read_dir_utf8().with_context(|| format!("failed to list `{folder}`"))?.flatten() {
-        let root: Option<Root> =
-            std::fs::read_to_string(entry.path()).ok().and_then(|text| serde_json::from_str(&text).ok());
-        match root.filter(|root| Workspace::at(&root.checkout).sources().is_file()) {
-            Some(root) => {
-                reached.keys.extend(root.steps.iter().map(|(key, _)| *key));
-                reached.ids.extend(root.steps.iter().map(|(_, id)| *id));
-            }
-            None if dry_run => {}
-            None => drop(std::fs::remove_file(entry.path())),
+    let (mut living, mut dead, mut damaged) = (Vec::new(), Vec::new(), String::new());
+    for entry in folder.read_dir_utf8().with_context(|| format!("failed to list `{folder}`"))? {
+        let path = entry.with_context(|| format!("failed to list `{folder}`"))?.into_path();
+        match seal::read_old::<Root>(&path) {
+            Some(root) if Workspace::at(&root.checkout).sources().is_file() => living.push(root),
+            Some(_) => dead.push(path),
+            None => damaged.push_str(&format!("\n  {path}")),
         }
     }
-    Ok(reached)
+    if !damaged.is_empty() {
+        bail!(
+            "failed to read what the checkouts need; these records are damaged:{damaged}\n\
+             hint: run `cargo xtask image NAME` for the images of your checkouts, which writes the records anew; delete what \
+             is then still named here"
+        );
+    }
+    if !dry_run {
+        dead.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    }
+    let steps = || living.iter().flat_map(|root| &root.steps);
+    Ok(Reached { keys: steps().map(|(key, _)| *key).collect(), ids: steps().map(|(_, id)| *id).collect() })
 }

@@ -87,9 +87,10 @@ impl Session {
         })
     }
 
-    /// Opens the store.
+    /// Opens the store; waits for `gc`, and says so.
     pub fn store(&self, access: Access) -> Result<Store> {
-        Store::open(&workspace::store_root()?, access)
+        let on_wait = || self.reporter.say("waiting for `cargo xtask gc`, which is cleaning the store");
+        Store::open_or_wait(&workspace::store_root()?, access, &on_wait)
     }
 
     /// Reads what was asked for, checks all that can be checked before anything is built, and plans it.

@@ -9,20 +9,26 @@
 //! v1/tmp/*                 half-made things, each locked by its maker
 //! v1/downloads/*           partial downloads, named by the hash they must have
 //! v1/tools.json            hashes of host tools, by what `stat` says of them
+//! v1/repair                locked while a damaged artifact is taken away
 //! ```
+//! Traces, roots and tools.json are sealed ([`crate::seal`]): a record that is not as it was written is no record.
 //! Nothing counts until it is complete: made in `tmp`, synced, then renamed. A crash leaves only what the next run sweeps away.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::artifact;
+use self::temp::open_lock;
 use crate::key::{ArtifactId, Fields, StepKey};
+use crate::{artifact, seal, space};
+
+pub use self::temp::Temp;
+
+mod temp;
 
 /// The layout of the store; a change of it starts an empty one beside the old.
 const FORMAT: &str = "v1";
@@ -59,30 +65,6 @@ pub struct Claim {
     _file: File,
 }
 
-/// A folder for half-made things; removed when dropped, or swept later if its process was killed.
-pub struct Temp {
-    path: Utf8PathBuf,
-    _lock: File,
-}
-
-impl Temp {
-    /// The folder.
-    pub fn path(&self) -> &Utf8Path {
-        &self.path
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        let _ = artifact::remove(&self.path);
-        let _ = fs::remove_file(lock_of(&self.path));
-    }
-}
-
-fn lock_of(temp: &Utf8Path) -> Utf8PathBuf {
-    temp.with_extension("lock")
-}
-
 /// Whether [`Store::open`] shares the store with other builds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -96,28 +78,26 @@ impl Store {
     /// Opens the store below `root`, making it if need be, and sweeps what killed builds left in `tmp`.
     /// With [`Access::Exclusive`] it fails at once while another process uses the store.
     pub fn open(root: &Utf8Path, access: Access) -> Result<Self> {
+        Self::open_or_wait(root, access, &|| ())
+    }
+
+    /// As [`Store::open`]; `on_wait` is called once if another process has the store for itself and has to be waited for.
+    pub fn open_or_wait(root: &Utf8Path, access: Access, on_wait: &dyn Fn()) -> Result<Self> {
         let root = root.join(FORMAT);
-        let hint = || {
-            format!(
-                "failed to open the store `{root}`\nhint: make the folder writable, or name another one in PID1_STORE"
-            )
-        };
-        for folder in ["objects", "traces", "logs", "claims", "roots", "tmp", "downloads"] {
-            fs::create_dir_all(root.join(folder)).with_context(hint)?;
-        }
-        let lock = open_lock(&root.join("lock")).with_context(hint)?;
-        match access {
-            Access::Shared => lock.lock_shared().with_context(hint)?,
-            Access::Exclusive => {
-                if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-                    bail!(
-                        "failed to lock the store `{root}`: a build is using it\nhint: try again when that build has ended"
-                    );
-                }
-            }
+        require_owner(&root)?;
+        let lock = make_folders(&root).map_err(|error| not_opened(&root, error))?;
+        match lock_store(&lock, access, on_wait) {
+            Ok(true) => {}
+            Ok(false) => bail!(
+                "failed to lock the store `{root}`: a build is using it\nhint: try again when that build has ended"
+            ),
+            Err(error) => return Err(not_opened(&root, error)),
         }
         let store = Self { root, _lock: lock };
-        store.sweep_temps();
+        match access {
+            Access::Shared => temp::sweep(&store.tmp()),
+            Access::Exclusive => temp::sweep_all(&store.tmp()),
+        }
         Ok(store)
     }
 
@@ -136,36 +116,50 @@ impl Store {
         self.root.join("objects").join(id.to_string())
     }
 
-    /// Whether an artifact is there and its content is what its id says. What cannot be read is not therefore damaged.
+    /// Whether an artifact is there and its content is what its id says. Its modes and times, which the id does not tell,
+    /// are put right if need be. What may not be read is not therefore damaged.
     pub fn is_intact(&self, id: ArtifactId) -> Result<bool> {
-        is_what_it_says(&self.object_path(id), id)
-    }
-
-    /// Takes a damaged artifact away, so that it is made anew when asked for. It is looked at once more when it is out of
-    /// the others' reach: another process may have mended it meanwhile. False, if it is whole and was put back.
-    pub fn discard_damaged(&self, id: ArtifactId) -> Result<bool> {
-        let (aside, place) = (self.temp("discard")?, self.object_path(id));
-        let object = aside.path().join("object");
-        match artifact::rename(&place, &object) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-            renamed => renamed.with_context(|| format!("failed to take the artifact `{id}` out of the store"))?,
-        }
-        if !is_what_it_says(&object, id)? {
-            return Ok(true);
-        }
-        // If it does not fit back, another process has put the same there.
-        let _ = artifact::rename(&object, &place);
-        Ok(false)
-    }
-
-    /// Takes an unneeded artifact away.
-    pub fn discard(&self, id: ArtifactId) -> Result<()> {
-        let aside = self.temp("discard")?;
-        match artifact::rename(&self.object_path(id), &aside.path().join("object")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("failed to take the artifact `{id}` out of the store"))
+        let path = self.object_path(id);
+        match artifact::hash_path(&path) {
+            Ok(found) if found == id => {
+                // It has its content all the same.
+                let _ = artifact::normalise(&path);
+                Ok(true)
             }
-            _ => Ok(()),
+            Ok(_) => Ok(false),
+            Err(error) if artifact::is_damage(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a damaged artifact away, so that it is made anew when asked for. One process at a time does so, and looks
+    /// once more: another one may have mended it meanwhile. False, if it is whole.
+    pub fn discard_damaged(&self, id: ArtifactId) -> Result<bool> {
+        let context = || format!("failed to take the damaged artifact `{id}` out of the store");
+        let _one_at_a_time =
+            open_lock(&self.root.join("repair")).and_then(|lock| lock.lock().map(|()| lock)).with_context(context)?;
+        if self.is_intact(id)? {
+            return Ok(false);
+        }
+        self.discard(id)?;
+        Ok(true)
+    }
+
+    /// Takes an artifact away. It needs no room on the disk: a full one must not keep `gc` from its work.
+    pub fn discard(&self, id: ArtifactId) -> Result<()> {
+        let (object, aside) = (self.object_path(id), self.tmp().join(format!("discard-{id}")));
+        // Nobody has a lock on this one, so any sweep may end what a kill interrupts.
+        let _ = artifact::remove(&aside);
+        match artifact::rename(&object, &aside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                artifact::remove(&object)
+            }
+            Err(error) => Err(error).with_context(|| format!("failed to take the artifact `{id}` out of the store")),
+            Ok(()) => {
+                let _ = artifact::remove(&aside);
+                Ok(())
+            }
         }
     }
 
@@ -184,7 +178,7 @@ impl Store {
             Err(_) if self.object(id).is_some() => artifact::remove(path)?,
             renamed => renamed.with_context(context)?,
         }
-        File::open(self.root.join("objects")).and_then(|folder| folder.sync_all()).with_context(context)?;
+        sync_folder(&self.object_path(id)).with_context(context)?;
         Ok(id)
     }
 
@@ -196,8 +190,7 @@ impl Store {
 
     /// The success recorded for a key, whether or not its artifact is still there. An unreadable record is no record.
     pub fn trace(&self, key: StepKey) -> Option<Trace> {
-        let text = fs::read_to_string(self.trace_path(key)).ok()?;
-        let trace: Trace = serde_json::from_str(&text).ok()?;
+        let trace: Trace = seal::read_old(&self.trace_path(key))?;
         (trace.fields.key() == key).then_some(trace)
     }
 
@@ -207,19 +200,19 @@ impl Store {
 
     /// Records a success. Only after [`Store::commit`].
     pub fn record(&self, trace: &Trace) -> Result<()> {
-        let text = serde_json::to_string_pretty(trace).context("failed to write a trace")?;
-        self.replace_file(&self.trace_path(trace.fields.key()), text.as_bytes())
+        self.replace_file(&self.trace_path(trace.fields.key()), seal::seal(trace)?.as_bytes())
     }
 
     /// Writes a whole file so that a reader sees the old or the new one, never a half.
     pub fn replace_file(&self, path: &Utf8Path, bytes: &[u8]) -> Result<()> {
         let temp = self.temp("write")?;
         let new = temp.path().join("file");
-        let write = || -> std::io::Result<()> {
+        let write = || -> io::Result<()> {
             let mut file = File::create(&new)?;
             file.write_all(bytes)?;
             file.sync_all()?;
-            fs::rename(&new, path)
+            fs::rename(&new, path)?;
+            sync_folder(path)
         };
         write().with_context(|| format!("failed to write `{path}`"))
     }
@@ -246,12 +239,16 @@ impl Store {
         let path = self.root.join("claims").join(key.to_string());
         let context = || format!("failed to claim the step `{step}` by `{path}`");
         let mut file = open_lock(&path).with_context(context)?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            let holder = holder.trim();
-            on_wait(if holder.is_empty() { "another process" } else { holder });
-            file.lock().with_context(context)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim();
+                on_wait(if holder.is_empty() { "another process" } else { holder });
+                file.lock().with_context(context)?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(context),
         }
         file.rewind().and_then(|()| file.set_len(0)).with_context(context)?;
         // Only for the message above; a full disk is no reason to give the claim back.
@@ -261,29 +258,11 @@ impl Store {
 
     /// A new folder in `tmp`, locked by this process as long as the value lives.
     pub fn temp(&self, purpose: &str) -> Result<Temp> {
-        static N_TEMPS: AtomicU64 = AtomicU64::new(0);
-        let name = format!("{purpose}-{}-{}", std::process::id(), N_TEMPS.fetch_add(1, Ordering::Relaxed));
-        let path = self.root.join("tmp").join(name);
-        let context = || format!("failed to make the folder `{path}`");
-        let lock = lock_existing(&lock_of(&path)).with_context(context)?;
-        artifact::remove(&path)?;
-        fs::create_dir(&path).with_context(context)?;
-        Ok(Temp { path, _lock: lock })
+        Temp::new(&self.tmp(), purpose)
     }
 
-    /// Removes what is in `tmp` and belongs to no living process.
-    fn sweep_temps(&self) {
-        let Ok(entries) = self.root.join("tmp").read_dir_utf8() else { return };
-        for path in entries.flatten().map(|entry| entry.into_path()) {
-            let lock_path = lock_of(&path);
-            let Ok(lock) = open_lock(&lock_path) else { continue };
-            if lock.try_lock().is_ok() {
-                // Tools of a build that was killed may live on for a moment and write there; then the next sweep has it.
-                if artifact::remove(&lock_path.with_extension("")).is_ok() {
-                    let _ = fs::remove_file(&lock_path);
-                }
-            }
-        }
+    fn tmp(&self) -> Utf8PathBuf {
+        self.root.join("tmp")
     }
 
     /// The ids of all artifacts.
@@ -328,46 +307,73 @@ impl Store {
         self.root.join("tools.json")
     }
 
-    /// Bytes that are still free where the store is.
-    pub fn free_bytes(&self) -> Option<u64> {
-        rustix::fs::statvfs(self.root.as_std_path()).ok().map(|stat| stat.f_bavail * stat.f_frsize)
+    /// Says of an error that the store's disk is full, if that is its cause.
+    pub fn explain_full(&self, error: anyhow::Error) -> anyhow::Error {
+        if space::is_full(&error) { space::explain(error, "the store", &self.root, FULL_HINT) } else { error }
     }
 }
 
-fn is_what_it_says(path: &Utf8Path, id: ArtifactId) -> Result<bool> {
-    let is_missing = |error: &anyhow::Error| {
-        error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-            .any(|error| error.kind() == std::io::ErrorKind::NotFound)
-    };
-    match artifact::hash_path(path) {
-        Ok(found) => Ok(found == id),
-        Err(error) if is_missing(&error) => Ok(false),
-        Err(error) => Err(error),
+/// What to do about a full disk.
+pub const FULL_HINT: &str = "free some space, run `cargo xtask gc`, or name another folder in PID1_STORE";
+
+/// Another user's store is not touched: what this one put there, its owner could neither lock nor delete.
+fn require_owner(root: &Utf8Path) -> Result<()> {
+    let Ok(metadata) = fs::metadata(root) else { return Ok(()) };
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == user {
+        return Ok(());
     }
+    bail!(
+        "failed to open the store `{root}`: it belongs to the user {owner}, and this is the user {user}\n         hint: name a folder of your own in PID1_STORE"
+    )
 }
 
-fn open_lock(path: &Utf8Path) -> std::io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
+fn make_folders(root: &Utf8Path) -> io::Result<File> {
+    for folder in ["objects", "traces", "logs", "claims", "roots", "tmp", "downloads"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    open_lock(&root.join("lock"))
 }
 
-/// Opens and locks a file, and makes sure that the locked file is still the one that has the name: a sweep may just have removed it.
-fn lock_existing(path: &Utf8Path) -> std::io::Result<File> {
-    loop {
-        let file = open_lock(path)?;
-        file.lock()?;
-        if fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|ours| named.ino() == ours.ino())) {
-            return Ok(file);
+/// False, if others use a store that is wanted for this process alone.
+fn lock_store(lock: &File, access: Access, on_wait: &dyn Fn()) -> io::Result<bool> {
+    let tried = if access == Access::Shared { lock.try_lock_shared() } else { lock.try_lock() };
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) if access == Access::Exclusive => Ok(false),
+        Err(TryLockError::WouldBlock) => {
+            on_wait();
+            lock.lock_shared().map(|()| true)
         }
     }
 }
 
-/// Puts an artifact's bytes on the disk. For a folder the whole file system is synced: one call instead of one for each of 86,000 files.
+fn not_opened(root: &Utf8Path, error: io::Error) -> anyhow::Error {
+    let error = anyhow::Error::from(error);
+    if space::is_full(&error) {
+        let nearest = root.ancestors().find(|folder| folder.is_dir()).unwrap_or(root);
+        return space::explain(error, "the store", nearest, FULL_HINT)
+            .context(format!("failed to open the store `{root}`"));
+    }
+    error.context(format!(
+        "failed to open the store `{root}`\nhint: make the folder writable, or name another one in PID1_STORE"
+    ))
+}
+
+/// Puts the name of a file that was just renamed on the disk.
+fn sync_folder(path: &Utf8Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// Puts an artifact's bytes on the disk. For a folder the whole file system is synced: one call instead of one for each of
+/// 86,000 files. A symlink has no bytes to be synced by themselves.
 fn sync(path: &Utf8Path) -> Result<()> {
     let context = || format!("failed to sync `{path}`");
-    let file = File::open(path).with_context(context)?;
-    if path.is_dir() { rustix::fs::syncfs(&file).with_context(context) } else { file.sync_all().with_context(context) }
+    let kind = fs::symlink_metadata(path).with_context(context)?.file_type();
+    let opened = if kind.is_symlink() { path.parent().unwrap_or(path) } else { path };
+    let file = File::open(opened).with_context(context)?;
+    if kind.is_file() { file.sync_all().with_context(context) } else { rustix::fs::syncfs(&file).with_context(context) }
 }
 
 #[cfg(test)]

@@ -6,15 +6,16 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod table;
 
-use crate::artifact;
 use crate::store::Store;
+use crate::{artifact, seal};
 use table::Kind;
 pub use table::{BINUTILS, BWRAP, COREUTILS, GCC, GPGV, MKE2FS, MKFS_VFAT, Package, QEMU, RUST, TOOLS, ToolName};
 
@@ -137,7 +138,8 @@ fn output_line(program: &Utf8Path, args: &[&str]) -> Option<String> {
     text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// What `stat` says of a file; when it is unchanged, so is the content.
+/// What `stat` says of a file; when it is unchanged, so is the content, unless the file was changed twice within one tick of
+/// the clock: see [`Remembered::is_settled`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     path: Utf8PathBuf,
@@ -161,6 +163,18 @@ struct Remembered {
     identity: Identity,
 }
 
+impl Remembered {
+    /// Whether every file was last changed well before `now`. One that was changed a moment ago may be changed again with the
+    /// same stamp, and one that was changed in the future says that the clock jumped back: it may show that moment once more.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0));
+        self.stamps.iter().all(|stamp| stamp.numbers[4] < now - SETTLED)
+    }
+}
+
+/// In nanoseconds: longer than a tick of any file system's clock, FAT's two seconds included.
+const SETTLED: i64 = 3_000_000_000;
+
 /// Goes up when [`recognize`] looks at other files or asks other questions: what was remembered before does not count then.
 const RECOGNITION: u32 = 2;
 
@@ -172,11 +186,7 @@ pub struct Toolbox {
 impl Toolbox {
     /// Opens the memory. An unreadable one is an empty one.
     pub fn open(store: &Store) -> Self {
-        let remembered = fs::read_to_string(store.tools())
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
-        Self { remembered: Mutex::new(remembered) }
+        Self { remembered: Mutex::new(seal::read(&store.tools()).unwrap_or_default()) }
     }
 
     /// Who the tool `name` is. Missing tools were reported before.
@@ -195,19 +205,38 @@ impl Toolbox {
         }
         let known = recognize(name, &path).with_context(|| format!("failed to identify the host tool `{path}`"))?;
         let identity = known.identity.clone();
+        let is_settled = known.is_settled(SystemTime::now());
         remembered.insert(memory_key, known);
-        let text = serde_json::to_string(&*remembered).context("failed to write the tools' memory")?;
-        store.replace_file(&store.tools(), text.as_bytes())?;
+        if is_settled {
+            remembered.retain(|_, known| known.is_settled(SystemTime::now()));
+            // It only saves time. A disk that is too full for it fails what has to be written, with its own words.
+            let _ = seal::seal(&*remembered).and_then(|text| store.replace_file(&store.tools(), text.as_bytes()));
+        }
         Ok(HostTool { path, identity })
     }
 }
 
+/// The stamps are taken before the content is read and once more after it, so that they never belong to another content: a
+/// package manager may be at work.
 fn recognize(name: ToolName, path: &Utf8Path) -> Result<Remembered> {
-    let real = path.canonicalize_utf8()?;
-    let mut files = vec![real];
-    files.extend(workers(name, path));
+    for _ in 0..N_LOOKS {
+        let mut files = vec![path.canonicalize_utf8()?];
+        files.extend(workers(name, path));
+        let stamps: Vec<_> = files.iter().filter_map(|file| Stamp::of(file)).collect();
+        let identity = identify(name, path, &files)?;
+        if stamps.len() == files.len() && stamps.iter().all(|stamp| Stamp::of(&stamp.path).as_ref() == Some(stamp)) {
+            return Ok(Remembered { stamps, identity });
+        }
+    }
+    bail!("it changes while it is read\nhint: wait until the installation of packages has ended")
+}
+
+/// How often a tool that changes meanwhile is looked at.
+const N_LOOKS: u32 = 3;
+
+fn identify(name: ToolName, path: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Identity> {
     let mut hasher = blake3::Hasher::new();
-    for file in &files {
+    for file in files {
         hasher.update(&artifact::content_hash(file)?);
     }
     let version = match name {
@@ -216,9 +245,7 @@ fn recognize(name: ToolName, path: &Utf8Path) -> Result<Remembered> {
         "sh" | "libc" | "libelf" | "libcrypto" | "awk" => None,
         _ => output_line(path, &["--version"]),
     };
-    let stamps = files.iter().filter_map(|file| Stamp::of(file)).collect();
-    let identity = Identity { version: version.unwrap_or_default(), blake3: hasher.finalize().to_hex().to_string() };
-    Ok(Remembered { stamps, identity })
+    Ok(Identity { version: version.unwrap_or_default(), blake3: hasher.finalize().to_hex().to_string() })
 }
 
 /// What of gcc does the work, or comes with it into an output or a configuration.
@@ -300,5 +327,20 @@ mod tests {
         assert_eq!(first.identity, second.identity);
         assert!(first.identity.version.starts_with("rustc 1."), "{:?}", first.identity);
         assert!(!first.identity.to_string().contains('/'));
+    }
+
+    #[test]
+    fn what_changed_a_moment_ago_or_in_the_future_is_not_remembered() {
+        let now = UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        let check = |seconds: i64, expect| {
+            let stamp = Stamp { path: "x".into(), numbers: [0, 0, 0, 0, seconds * 1_000_000_000] };
+            let identity = Identity { version: String::new(), blake3: String::new() };
+            assert_eq!(Remembered { stamps: vec![stamp], identity }.is_settled(now), expect, "{seconds}");
+        };
+        check(999_990, true);
+        check(0, true);
+        check(999_998, false);
+        check(1_000_000, false);
+        check(2_000_000, false);
     }
 }

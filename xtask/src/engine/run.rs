@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::explain::explain;
+use super::explain::{explain, is_told_full};
 use super::files::{copy, read_files};
 use super::{Built, Engine};
 use crate::artifact;
@@ -17,8 +17,9 @@ use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::StepProgress;
 use crate::sandbox::{Sandbox, Setting};
+use crate::space;
 use crate::steps::Job;
-use crate::store::{Claim, Temp, Trace};
+use crate::store::{Claim, FULL_HINT, Temp, Trace};
 
 /// One run of a graph: what is done so far.
 pub struct Run<'a> {
@@ -223,9 +224,10 @@ impl<'a> Run<'a> {
         inputs: &[Built],
         progress: &StepProgress,
     ) -> Result<(ArtifactId, bool)> {
-        let temp = self.engine.store.temp(&step.name).map_err(|error| self.mention_full_disk(error))?;
+        let key = fields.key();
+        let temp = self.engine.store.temp(&step.name).map_err(|error| self.mention_full_disk(key, error))?;
         // While the half-made output still fills the disk.
-        self.run_in(&temp, step, fields, inputs, progress).map_err(|error| self.mention_full_disk(error))
+        self.run_in(&temp, step, fields, inputs, progress).map_err(|error| self.mention_full_disk(key, error))
     }
 
     fn run_in(
@@ -274,6 +276,10 @@ impl<'a> Run<'a> {
 
     fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
         step.recipe.run(job)?;
+        // Not every tool looks whether it could write what it wrote.
+        if !step.recipe.tools().is_empty() && space::free(job.work).is_some_and(space::Free::is_exhausted) {
+            return Err(space::full());
+        }
         job.progress.now("storing");
         let id = self.engine.store.commit(job.out)?;
         match step.recipe.declared() {
@@ -288,16 +294,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Few tools say plainly that the disk is full.
-    fn mention_full_disk(&self, error: anyhow::Error) -> anyhow::Error {
-        match self.engine.store.free_bytes() {
-            Some(free) if free < FULL_DISK => error.context(format!(
-                "the disk of the store is full ({} left)\n\
-                 hint: free some space, run `cargo xtask gc`, or name another folder in PID1_STORE",
-                crate::report::size(free)
-            )),
-            _ => error,
+    /// Few tools say plainly that the disk is full; some clean up before they end, so that it is not full any more.
+    fn mention_full_disk(&self, key: StepKey, error: anyhow::Error) -> anyhow::Error {
+        let root = self.engine.store.root();
+        let is_near = space::free(root).is_some_and(|free| free.bytes < FULL_DISK);
+        if is_near || space::is_full(&error) || is_told_full(&self.engine.store.log(key), &error) {
+            return space::explain(error, "the store", root, FULL_HINT);
         }
+        error
     }
 
     fn sandbox(

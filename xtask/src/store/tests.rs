@@ -107,3 +107,43 @@ fn a_second_claim_is_told_who_has_the_first() {
         second.join().unwrap();
     });
 }
+
+#[test]
+fn a_temp_whose_name_is_taken_by_another_process_gets_another_name() {
+    let (_keep, store) = store();
+    let first = store.temp("x").unwrap();
+    // As a process with the same number in another container would: it holds the names that come next.
+    let name = |index: u64| store.root().join(format!("tmp/x-{}-{index}.lock", std::process::id()));
+    let number: u64 = first.path().as_str().rsplit('-').next().unwrap().parse().unwrap();
+    let taken: Vec<_> = (number + 1..number + 50).map(|index| open_lock(&name(index)).unwrap()).collect();
+    taken.iter().for_each(|lock| lock.lock().unwrap());
+    assert!(store.temp("x").unwrap().path().is_dir());
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_an_artifact_like_any_other() {
+    let (_keep, store) = store();
+    let temp = store.temp("test").unwrap();
+    let path = temp.path().join("out");
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    let id = store.commit(&path).unwrap();
+    assert!(store.is_intact(id).unwrap() && store.object(id).is_some());
+}
+
+#[test]
+fn what_the_disk_has_lost_is_damaged_and_what_may_not_be_read_is_not() {
+    let error = |number| anyhow::Error::from(io::Error::from_raw_os_error(number)).context("failed to read `x`");
+    let check = |number, expect| assert_eq!(artifact::is_damage(&error(number)), expect, "{number}");
+    // ENOENT, ENOTDIR, EIO, EBADMSG, EUCLEAN; EACCES, EMFILE, ENOMEM.
+    [2, 20, 5, 74, 117].into_iter().for_each(|number| check(number, true));
+    [13, 24, 12].into_iter().for_each(|number| check(number, false));
+}
+
+#[test]
+fn what_is_whole_is_not_taken_away() {
+    let (_keep, store) = store();
+    let (_temp, path) = file(&store, "x");
+    let id = store.commit(&path).unwrap();
+    assert!(!store.discard_damaged(id).unwrap());
+    assert!(store.object(id).is_some());
+}

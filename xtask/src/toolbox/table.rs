@@ -113,6 +113,8 @@ pub const TOOLS: &[Package] = &[
         ["python3-jsonschema", "python3-jsonschema", "python-jsonschema", "python3Packages.jsonschema"],
     ),
     package(&["python3"], "the tests: another writer of JSON", ["python3", "python3", "python", "python3"]),
+    package(&["unshare"], "the tests: a small disk of their own", ["util-linux"; 4]),
+    package(&["mount"], "the tests: a small disk of their own", ["mount", "util-linux", "util-linux", "util-linux"]),
     package(&["ip"], "the tests: a network of their own", ["iproute2", "iproute", "iproute2", "iproute2"]),
 ];
 

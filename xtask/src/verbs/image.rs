@@ -15,6 +15,9 @@ use crate::steps::kernel::{BZIMAGE, CONFIG};
 use crate::store::{Access, Store};
 use crate::{artifact, provenance, report, roots, sbom, signature};
 
+/// What to do where the finished files cannot be put.
+const ELSEWHERE: &str = "hint: `cargo xtask image --out FOLDER` puts the files elsewhere";
+
 /// A built image.
 pub struct Finished {
     /// The folder with its files.
@@ -101,7 +104,7 @@ fn lay_out(
     report: &Report,
     folder: Utf8PathBuf,
 ) -> Result<(Finished, Manifest)> {
-    std::fs::create_dir_all(&folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("failed to make the folder `{folder}`\n{ELSEWHERE}"))?;
     let kernel = object(store, report, KERNEL)?;
     let initramfs = initramfs_name(planned.image.compress);
     let sources = [
@@ -112,7 +115,7 @@ fn lay_out(
     let mut files = BTreeMap::new();
     for (name, source) in sources {
         let bytes = std::fs::read(&source).with_context(|| format!("failed to read `{source}`"))?;
-        artifact::replace(&folder.join(name), &bytes)?;
+        put(&folder, name, &bytes)?;
         files.insert(name.to_owned(), FileRecord::of(&bytes));
     }
     remove_other_initramfs(&folder, &initramfs)?;
@@ -125,15 +128,19 @@ fn lay_out(
 /// Writes what the manifest proves, then the manifest with all their hashes. A signature of other bits is taken away.
 fn write_evidence(mut manifest: Manifest, folder: &Utf8Path) -> Result<(Manifest, BTreeMap<String, FileRecord>)> {
     for (name, text) in [(provenance::FILE, provenance::text(&manifest)?), (sbom::FILE, sbom::text(&manifest)?)] {
-        artifact::replace(&folder.join(name), text.as_bytes())?;
+        put(folder, name, text.as_bytes())?;
         manifest.files.insert(name.to_owned(), FileRecord::of(text.as_bytes()));
     }
     let text = manifest.text()?;
     signature::forget_unless_of(folder, text.as_bytes())?;
-    artifact::replace(&folder.join(MANIFEST), text.as_bytes())?;
+    put(folder, MANIFEST, text.as_bytes())?;
     let mut files = manifest.files.clone();
     files.insert(MANIFEST.to_owned(), FileRecord::of(text.as_bytes()));
     Ok((manifest, files))
+}
+
+fn put(folder: &Utf8Path, name: &str, bytes: &[u8]) -> Result<()> {
+    artifact::replace(&folder.join(name), bytes).context(ELSEWHERE)
 }
 
 fn object(store: &Store, report: &Report, step: &str) -> Result<Utf8PathBuf> {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 
 use camino::Utf8Path;
-use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
@@ -137,7 +137,9 @@ impl Download<'_> {
         let mut request = self.agent.get(&self.candidate.url);
         if part.length() > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", part.length()));
-            if let Some(version) = part.version_at(&self.candidate.url) {
+            // What the disk has garbled may be no header's value; then the hash alone decides.
+            let version = part.version_at(&self.candidate.url).and_then(|text| HeaderValue::from_str(&text).ok());
+            if let Some(version) = version {
                 request = request.header(header::IF_RANGE, version);
             }
         }
