@@ -91,7 +91,7 @@ pub struct InputRecord {
     pub license: String,
     /// The identity of the unpacked tree.
     pub tree: String,
-    /// The archives that unpack to it.
+    /// The archives that unpack to it, in the order of their places.
     pub sources: Vec<Source>,
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::engine::{Built, Report};
 use crate::image::{Mode, Origin};
 use crate::licence;
-use crate::lock::{LINUX, MUSL, RUST_LIBRARY};
+use crate::lock::{LINUX, MUSL, RUST_LIBRARY, Source};
 use crate::packages::{CargoLock, Cut};
 use crate::plan::{INIT, INIT_PACKAGE, INITRAMFS, PROGRAM, RUST_STD};
 use crate::session::Planned;
@@ -95,7 +95,7 @@ impl Gathered<'_> {
                 version: pin.version.clone(),
                 license: pin.license.clone(),
                 tree: pin.tree.to_string(),
-                sources: pin.sources.clone(),
+                sources: by_place(&pin.sources),
             };
             Ok((name.to_owned(), record))
         };
@@ -198,6 +198,13 @@ fn license(manifest: &Table, root: &Table) -> String {
     let inherited = || root.get("workspace")?.get("package")?.get("license");
     let named = own.filter(|license| license.is_str()).or_else(|| own.and_then(|_| inherited()));
     named.and_then(Value::as_str).and_then(licence::canonical).unwrap_or_else(|| licence::UNKNOWN.to_owned())
+}
+
+/// In the order of their places: which one is tried first changes nothing.
+fn by_place(sources: &[Source]) -> Vec<Source> {
+    let mut sources = sources.to_vec();
+    sources.sort_by(|a, b| a.url.cmp(&b.url));
+    sources
 }
 
 #[cfg(test)]
