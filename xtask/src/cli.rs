@@ -11,6 +11,10 @@ use crate::disk;
 use crate::qemu;
 use crate::session::Asked;
 
+mod verify;
+
+pub use verify::{StepsArgs, VerifyArgs};
+
 /// Build, boot and inspect machines that are one static program.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_STATUS, max_term_width = 100)]
@@ -99,6 +103,13 @@ pub enum Verb {
 
     /// Make a disk file with an empty file system, for `[[volume]]` in a spec and --volume of `qemu`
     Volume(VolumeArgs),
+
+    /// Build an image again from nothing, otherwise in all that may differ from host to host, and compare the results
+    Verify(VerifyArgs),
+
+    /// Make steps, and say as JSON what they came to
+    #[command(hide = true)]
+    Steps(StepsArgs),
 
     /// Run every test, the real boots included
     Test {

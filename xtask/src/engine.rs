@@ -17,7 +17,8 @@ use crate::cache::Cache;
 use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::Reporter;
-use crate::sandbox::Walls;
+use crate::sandbox::{Sandbox, Setting, Walls};
+use crate::steps;
 use crate::store::{Store, Trace};
 use crate::toolbox::{HostTool, ToolName, Toolbox};
 use crate::workspace::Workspace;
@@ -141,6 +142,28 @@ impl Engine<'_> {
             fields.set(format!("file.{name}"), artifact::hash_path(&path)?);
         }
         Ok(fields)
+    }
+
+    /// Runs a program as a build tool of no step, and gives what it printed. In its folder are four files.
+    pub fn ask(&self, program: &Utf8Path) -> Result<String> {
+        let temp = self.store.temp("ask")?;
+        let path = temp.path().join("log");
+        let sandbox = Sandbox::new(Setting {
+            walls: self.walls,
+            folder: temp.path(),
+            tools: &[("probe", program.to_owned())],
+            inputs: &BTreeMap::new(),
+            preload: self.preload,
+            log: fs::File::create(&path).with_context(|| format!("failed to write the log `{path}`"))?,
+            cores: self.cores.clone(),
+        })?;
+        let folder = sandbox.build().join("order");
+        fs::create_dir(&folder).with_context(|| format!("failed to make the folder `{folder}`"))?;
+        for file in ["alpha", "beta", "gamma", "delta"] {
+            steps::write(&folder.join(file), "")?;
+        }
+        sandbox.tool("probe", &folder).arg(".").run()?;
+        fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))
     }
 
     fn tools(&self, step: &Step) -> Result<Vec<(ToolName, HostTool)>> {

@@ -9,7 +9,7 @@ use crate::report::Reporter;
 use crate::sandbox;
 
 /// Added to the signal's number, as shells do.
-const SIGNALLED: i32 = 128;
+pub const SIGNALLED: i32 = 128;
 
 /// Until the returned value is dropped, a signal ends this process with 128 plus its number, and all tools with it.
 pub fn end_on_signals() -> Result<Interrupts> {

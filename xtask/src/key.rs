@@ -90,6 +90,16 @@ pub enum Change {
     Changed(String, String, String),
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added(name, value) => write!(f, "{name} is new: {value}"),
+            Self::Removed(name, value) => write!(f, "{name} is gone; it was {value}"),
+            Self::Changed(name, old, new) => write!(f, "{name} changed from {old} to {new}"),
+        }
+    }
+}
+
 impl Fields {
     /// Sets one field. A name is set once; a second value for it would hide the first, so the two are joined.
     pub fn set(&mut self, name: impl Into<String>, value: impl fmt::Display) {

@@ -51,3 +51,4 @@ pub mod signature;
 
 pub mod qemu;
 pub mod report;
+pub mod repro;

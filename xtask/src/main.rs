@@ -29,6 +29,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
     match &cli.verb {
         Verb::Image { image, out, json } => verbs::image::run(&session, &image.asked(), out.as_deref(), *json)?,
         Verb::Qemu(args) => return verbs::qemu::run(&session, args),
+        Verb::Verify(args) => return verbs::verify::run(&session, args),
+        Verb::Steps(args) => verbs::steps::run(&session, args)?,
         Verb::Volume(args) => return verbs::volume::run(&session, args),
         Verb::Test { filter } => return verbs::test::run(&session, filter.as_deref()),
         Verb::Doctor => verbs::doctor::run(&session)?,

@@ -225,7 +225,8 @@ impl<'a> Tool<'a> {
         if self.shares_cores {
             self.sandbox.cores.configure_make(&mut command);
         }
-        prepare(&mut command, Keeper::of_this_process()?);
+        keep(&mut command, Keeper::of_this_process()?);
+        die_with_parent(&mut command);
         let child = Running::start(&mut command)?;
         // It holds the pipe's writing ends; without them the reader sees the end when the tools are gone.
         drop(command);
@@ -254,21 +255,29 @@ impl<'a> Tool<'a> {
 /// What a tool creates has the same mode whatever the user's umask is.
 const UMASK: u32 = 0o022;
 
-/// Has the process killed when xtask dies, so that nothing goes on building for nobody: by the kernel, and by the keeper with
-/// all that it started. It gets a session of its own, away from the user's terminal, and the umask.
+/// Has the kernel kill the process when xtask dies, so that nothing goes on building for nobody; and sets the umask.
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
-fn prepare(command: &mut Command, keeper: &'static Keeper) {
+pub fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid(2), write(2), prctl(2), getppid(2) and
-    // umask(2) are.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl(2), getppid(2) and umask(2) are.
     unsafe {
         command.pre_exec(move || {
-            let group = setsid()?;
-            keeper.begins(group.as_raw_nonzero().get().unsigned_abs())?;
             set_parent_process_death_signal(Some(Signal::KILL))?;
             umask(Mode::from_raw_mode(UMASK));
             // The parent may have died before the call took effect.
             if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::Error::other("xtask ended")) }
+        });
+    }
+}
+
+/// Gives the process a session of its own, away from the user's terminal, and has the keeper end all of it that outlives xtask.
+#[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]
+fn keep(command: &mut Command, keeper: &'static Keeper) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid(2) and write(2) are.
+    unsafe {
+        command.pre_exec(move || {
+            let group = setsid()?;
+            keeper.begins(group.as_raw_nonzero().get().unsigned_abs())
         });
     }
 }

@@ -85,6 +85,11 @@ impl Workspace {
         self.root.join("vendor/kernel.org-autosigner.gpg")
     }
 
+    /// The build driver's package; cargo names it to the `xtask` that it runs.
+    pub fn xtask(&self) -> Utf8PathBuf {
+        self.root.join("xtask")
+    }
+
     /// The folder of image specs.
     pub fn images(&self) -> Utf8PathBuf {
         self.root.join("images")
@@ -132,6 +137,11 @@ const STORE_PATH_BYTES: usize = 150;
 /// What kbuild, its scripts and cargo's settings take in a path without quotes.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._+@~-".contains(c)
+}
+
+/// Where `verify --keep` keeps the two sides of an image: beside the store, for they are as large.
+pub fn kept_verification(image: &str) -> Result<Utf8PathBuf> {
+    Ok(store_root()?.join("verify").join(image))
 }
 
 /// The store's folder: `$PID1_STORE`, else `$XDG_CACHE_HOME/pid1`, else `~/.cache/pid1`. It is shared by all checkouts of a user.

@@ -13,6 +13,7 @@ use xtask::cli::Cli;
 use xtask::graph::{Graph, Step};
 use xtask::image::Image;
 use xtask::key::Fields;
+use xtask::packages::{CargoLock, Packages};
 use xtask::lock::{Lock, Pin};
 use xtask::plan::{INITRAMFS, KERNEL};
 use xtask::session::{Planned, Session};
@@ -57,7 +58,9 @@ fn build(order: &Order) -> Result<()> {
     let lock = Lock::parse(include_str!("../../../vendor/sources.toml"))?;
     let mut image = Image::of_program(Utf8Path::new("fire"), &[]);
     image.kernel.cmdline = "console=ttyS0".to_owned();
-    let planned = Planned { image, lock, graph: Graph::new(steps(order))? };
+    let std_lock = CargoLock::parse(include_str!("../../../vendor/rust-library.lock"))?;
+    let packages = Packages::read(session.workspace.root())?;
+    let planned = Planned { image, lock, std_lock, packages, graph: Graph::new(steps(order))? };
     verbs::image::build(&session, &planned, None)?;
     Ok(())
 }

@@ -1,0 +1,260 @@
+//! Comparison with a manifest that someone else published. Pure.
+//!
+//! When two builds differ, most often something else went in: another version of an input, a crate, a compiler. That is
+//! said before the steps that differ because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::SCHEMA;
+
+/// What of a manifest is compared.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Published {
+    image: String,
+    files: BTreeMap<String, File>,
+    inputs: BTreeMap<String, Input>,
+    crates: BTreeMap<String, String>,
+    tools: BTreeMap<String, String>,
+    steps: BTreeMap<String, Step>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct File {
+    size: u64,
+    sha256: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Input {
+    version: String,
+    tree: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Step {
+    recipe: String,
+    id: String,
+}
+
+/// One thing that is not the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// What: a file's name, a tool's, a step's.
+    pub name: String,
+    /// What was published.
+    pub published: String,
+    /// What is here.
+    pub here: String,
+}
+
+/// All that is not the same, by kind.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    image: String,
+    n_files: usize,
+    n_steps: usize,
+    inputs: Vec<Other>,
+    crates: Vec<Other>,
+    recipes: Vec<Other>,
+    tools: Vec<Other>,
+    steps: Vec<Other>,
+    files: Vec<Other>,
+}
+
+impl Published {
+    /// Reads a manifest's text. What this program does not know besides is not compared.
+    pub fn parse(text: &str) -> Result<Self> {
+        let value: serde_json::Value =
+            serde_json::from_str(text).context("it is no JSON\nhint: give the manifest.json of a built image")?;
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(schema) if schema == u64::from(SCHEMA) => {}
+            Some(schema) => bail!(
+                "its schema is {schema}, and this checkout compares schema {SCHEMA}\n\
+                 hint: use the checkout that the manifest was published with"
+            ),
+            None => {
+                bail!("it has no `schema`, so it is no manifest of pid1\nhint: give the manifest.json of a built image")
+            }
+        }
+        serde_json::from_value(value).context("it is not complete\nhint: it may have been cut or edited; get it again")
+    }
+
+    /// Fails unless it is of this image.
+    pub fn require_image(&self, image: &str) -> Result<()> {
+        if self.image == image {
+            return Ok(());
+        }
+        bail!(
+            "it is of the image `{}`, and `{image}` was asked for\nhint: cargo xtask verify {} --against ...",
+            self.image,
+            self.image
+        )
+    }
+}
+
+/// Compares what was published with what is here.
+pub fn compare(published: &Published, here: &Published) -> Comparison {
+    let said = |list: &BTreeMap<String, Step>, what: fn(&Step) -> String| -> BTreeMap<String, String> {
+        list.iter().map(|(name, step)| (name.clone(), what(step))).collect()
+    };
+    let inputs = |manifest: &Published| -> BTreeMap<String, String> {
+        let text = |input: &Input| format!("{} (tree {})", input.version, short(&input.tree));
+        manifest.inputs.iter().map(|(name, input)| (name.clone(), text(input))).collect()
+    };
+    let files = |manifest: &Published| -> BTreeMap<String, String> {
+        let is_output = |name: &&String| *name != "manifest.json";
+        let text = |file: &File| format!("{} bytes, sha256 {}", file.size, file.sha256);
+        let names = manifest.files.keys().filter(is_output);
+        names.filter_map(|name| Some((name.clone(), text(manifest.files.get(name)?)))).collect()
+    };
+    let recipe: fn(&Step) -> String = |step| step.recipe.clone();
+    let id: fn(&Step) -> String = |step| short(&step.id);
+    Comparison {
+        image: here.image.clone(),
+        n_files: here.files.len(),
+        n_steps: here.steps.len(),
+        inputs: others(&inputs(published), &inputs(here)),
+        crates: others(&published.crates, &here.crates),
+        recipes: others(&said(&published.steps, recipe), &said(&here.steps, recipe)),
+        tools: others(&published.tools, &here.tools),
+        steps: others(&said(&published.steps, id), &said(&here.steps, id)),
+        files: others(&files(published), &files(here)),
+    }
+}
+
+fn others(published: &BTreeMap<String, String>, here: &BTreeMap<String, String>) -> Vec<Other> {
+    let names: BTreeSet<&String> = published.keys().chain(here.keys()).collect();
+    let value = |list: &BTreeMap<String, String>, name: &String| list.get(name).cloned().unwrap_or("none".to_owned());
+    let other = |name: &String| {
+        let (theirs, ours) = (value(published, name), value(here, name));
+        (theirs != ours).then(|| Other { name: name.clone(), published: theirs, here: ours })
+    };
+    names.into_iter().filter_map(other).collect()
+}
+
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+impl Comparison {
+    /// Whether the files and all steps are the same.
+    pub fn is_same(&self) -> bool {
+        self.steps.is_empty() && self.files.is_empty()
+    }
+
+    /// All of it as JSON.
+    pub fn json(&self) -> Result<String> {
+        let mut value = serde_json::to_value(self).context("failed to write the result")?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("same".to_owned(), self.is_same().into());
+        }
+        Ok(serde_json::to_string_pretty(&value).context("failed to write the result")? + "\n")
+    }
+
+    /// All of it for people: the causes, then what came of them.
+    pub fn text(&self) -> String {
+        let causes = [
+            ("other inputs", &self.inputs),
+            ("other crates", &self.crates),
+            ("other recipes", &self.recipes),
+            ("other host tools", &self.tools),
+        ];
+        let effects = [("steps that differ", &self.steps), ("files that differ", &self.files)];
+        let mut text = String::new();
+        for (title, list) in causes.into_iter().chain(effects).filter(|(_, list)| !list.is_empty()) {
+            let _ = writeln!(text, "{title}:");
+            for Other { name, published, here } in list {
+                let _ = writeln!(text, "  {name}\n    published: {published}\n    here:      {here}");
+            }
+        }
+        if self.is_same() {
+            let besides = if text.is_empty() { "" } else { ", although what is listed above is not" };
+            let _ = writeln!(
+                text,
+                "{}: all {} files and {} steps are those published{besides}",
+                self.image, self.n_files, self.n_steps
+            );
+            return text;
+        }
+        let has_cause = causes.iter().any(|(_, list)| !list.is_empty());
+        let why = if has_cause {
+            "what is listed first explains it"
+        } else {
+            "nothing that went in does: run `cargo xtask verify`"
+        };
+        let _ = writeln!(text, "{}: this build is not the published one; {why}", self.image);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"{ "schema": 1, "image": "hello",
+        "files": { "bzImage": { "size": 4, "sha256": "aa" } },
+        "inputs": { "linux": { "version": "6.12", "license": "GPL-2.0-only", "tree": "cc", "sources": [] } },
+        "crates": { "libc 0.2": "dd" },
+        "tools": { "gcc": "gcc 12 blake3:ee" },
+        "steps": { "kernel": { "recipe": "kernel 1", "key": "ff", "id": "11", "inputs": {} } } }"#;
+
+    fn parse(text: &str) -> Result<Published> {
+        Published::parse(&text.replace("\"schema\": 1", &format!("\"schema\": {SCHEMA}")))
+    }
+
+    fn changed(changes: &[(&str, &str)]) -> Comparison {
+        let text = changes.iter().fold(MANIFEST.to_owned(), |text, (from, to)| text.replace(from, to));
+        compare(&parse(MANIFEST).unwrap(), &parse(&text).unwrap())
+    }
+
+    #[test]
+    fn the_same_manifest_is_the_same() {
+        let same = changed(&[]);
+        assert!(same.is_same());
+        assert_eq!(same.text(), "hello: all 1 files and 1 steps are those published\n");
+    }
+
+    #[test]
+    fn the_cause_comes_before_the_effect() {
+        let text =
+            changed(&[("gcc 12 blake3:ee", "gcc 13 blake3:ef"), ("\"11\"", "\"12\""), ("\"aa\"", "\"ab\"")]).text();
+        let told =
+            ["other host tools:", "published: gcc 12", "here:      gcc 13", "steps that differ:", "files that differ:"];
+        let places: Vec<_> =
+            told.iter().map(|part| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"))).collect();
+        assert!(places.is_sorted(), "{text}");
+        assert!(text.ends_with("what is listed first explains it\n"), "{text}");
+    }
+
+    #[test]
+    fn a_difference_without_a_cause_is_called_that() {
+        let comparison = changed(&[("\"11\"", "\"12\"")]);
+        assert!(!comparison.is_same());
+        assert!(comparison.text().contains("nothing that went in does"), "{}", comparison.text());
+    }
+
+    #[test]
+    fn another_compiler_that_makes_the_same_is_told_and_no_difference() {
+        let comparison = changed(&[("gcc 12", "gcc 13")]);
+        assert!(comparison.is_same());
+        assert!(comparison.text().ends_with("although what is listed above is not\n"), "{}", comparison.text());
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        let check = |text: &str, expect: &str| {
+            let error = crate::report::render(&Published::parse(text).unwrap_err());
+            assert!(error.contains(expect), "{error}");
+        };
+        check("<html>", "it is no JSON");
+        check("[]", "it has no `schema`");
+        check("{ \"schema\": 4711 }", "its schema is 4711, and this checkout compares schema");
+        check(&format!("{{ \"schema\": {SCHEMA}, \"image\": \"hello\" }}"), "it is not complete");
+        let error = parse(MANIFEST).unwrap().require_image("web").unwrap_err().to_string();
+        assert!(error.contains("it is of the image `hello`, and `web` was asked for"), "{error}");
+    }
+}
