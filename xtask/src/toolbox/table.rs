@@ -104,6 +104,11 @@ pub const TOOLS: &[Package] = &[
         "the tests: a static program from elsewhere",
         ["busybox-static", "busybox", "busybox", "pkgsStatic.busybox"],
     ),
+    package(
+        &["diffoscope"],
+        "the tests: a second opinion on what is the same",
+        ["diffoscope-minimal", "diffoscope", "diffoscope", "diffoscope"],
+    ),
     package(&["dnsmasq"], "the tests: a DHCP server", ["dnsmasq-base", "dnsmasq", "dnsmasq", "dnsmasq"]),
     package(&["nix"], "the tests: does flake.nix evaluate", ["nix-bin", "nix", "nix", "nix"]),
     package(&["minisign"], "the tests: a second opinion on signatures", ["minisign"; 4]),

@@ -21,6 +21,7 @@ mod settings;
 mod signals;
 mod support;
 mod times;
+mod verify;
 mod volumes;
 mod walls;
 mod wire;
