@@ -32,6 +32,11 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub against: Option<Utf8PathBuf>,
 
+    /// Believe the manifest of --against only if FILE.minisig beside it is its signature by this public key: a file, or
+    /// the key itself
+    #[arg(long, value_name = "FILE|KEY", requires = "against")]
+    pub verify_key: Option<String>,
+
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::SCHEMA;
+use crate::manifest::{MANIFEST, SCHEMA};
+use crate::{provenance, sbom};
 
 /// What of a manifest is compared.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,7 +18,7 @@ pub struct Published {
     image: String,
     files: BTreeMap<String, File>,
     inputs: BTreeMap<String, Input>,
-    crates: BTreeMap<String, String>,
+    crates: BTreeMap<String, Crate>,
     tools: BTreeMap<String, String>,
     steps: BTreeMap<String, Step>,
 }
@@ -35,9 +36,26 @@ struct Input {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+struct Crate {
+    sha256: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 struct Step {
     recipe: String,
     id: String,
+}
+
+/// As many hashes as fit on a page: docs/hashes.json.
+#[derive(Deserialize)]
+struct Page {
+    images: BTreeMap<String, Files>,
+    toolchain: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Files {
+    files: BTreeMap<String, File>,
 }
 
 /// One thing that is not the same.
@@ -66,10 +84,14 @@ pub struct Comparison {
 }
 
 impl Published {
-    /// Reads a manifest's text. What this program does not know besides is not compared.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Reads the manifest of `image`, or a page of hashes with that image on it. What is not in it is not compared.
+    pub fn parse(text: &str, image: &str) -> Result<Self> {
         let value: serde_json::Value =
             serde_json::from_str(text).context("it is no JSON\nhint: give the manifest.json of a built image")?;
+        if value.get("images").is_some() {
+            let page: Page = serde_json::from_value(value).context("its hashes cannot be read\nhint: get it again")?;
+            return page.of(image);
+        }
         match value.get("schema").and_then(serde_json::Value::as_u64) {
             Some(schema) if schema == u64::from(SCHEMA) => {}
             Some(schema) => bail!(
@@ -80,11 +102,13 @@ impl Published {
                 bail!("it has no `schema`, so it is no manifest of pid1\nhint: give the manifest.json of a built image")
             }
         }
-        serde_json::from_value(value).context("it is not complete\nhint: it may have been cut or edited; get it again")
+        let published: Self = serde_json::from_value(value)
+            .context("it is not complete\nhint: it may have been cut or edited; get it again")?;
+        published.require_image(image)?;
+        Ok(published)
     }
 
-    /// Fails unless it is of this image.
-    pub fn require_image(&self, image: &str) -> Result<()> {
+    fn require_image(&self, image: &str) -> Result<()> {
         if self.image == image {
             return Ok(());
         }
@@ -96,6 +120,26 @@ impl Published {
     }
 }
 
+impl Page {
+    fn of(mut self, image: &str) -> Result<Published> {
+        let names = self.images.keys().cloned().collect::<Vec<_>>().join(", ");
+        let Some(Files { files }) = self.images.remove(image) else {
+            bail!("it holds no hashes of the image `{image}`, only of {names}\nhint: ask for one of these")
+        };
+        Ok(Published {
+            image: image.to_owned(),
+            files,
+            inputs: BTreeMap::new(),
+            crates: BTreeMap::new(),
+            tools: self.toolchain,
+            steps: BTreeMap::new(),
+        })
+    }
+}
+
+/// What tells of the other files, and of the toolchain; all that it says is compared anyway.
+const EVIDENCE: [&str; 3] = [MANIFEST, provenance::FILE, sbom::FILE];
+
 /// Compares what was published with what is here.
 pub fn compare(published: &Published, here: &Published) -> Comparison {
     let said = |list: &BTreeMap<String, Step>, what: fn(&Step) -> String| -> BTreeMap<String, String> {
@@ -106,19 +150,22 @@ pub fn compare(published: &Published, here: &Published) -> Comparison {
         manifest.inputs.iter().map(|(name, input)| (name.clone(), text(input))).collect()
     };
     let files = |manifest: &Published| -> BTreeMap<String, String> {
-        let is_output = |name: &&String| *name != "manifest.json";
+        let is_output = |name: &&String| !EVIDENCE.contains(&name.as_str());
         let text = |file: &File| format!("{} bytes, sha256 {}", file.size, file.sha256);
         let names = manifest.files.keys().filter(is_output);
         names.filter_map(|name| Some((name.clone(), text(manifest.files.get(name)?)))).collect()
+    };
+    let crates = |manifest: &Published| -> BTreeMap<String, String> {
+        manifest.crates.iter().map(|(name, found)| (name.clone(), format!("sha256 {}", found.sha256))).collect()
     };
     let recipe: fn(&Step) -> String = |step| step.recipe.clone();
     let id: fn(&Step) -> String = |step| short(&step.id);
     Comparison {
         image: here.image.clone(),
-        n_files: here.files.len(),
-        n_steps: here.steps.len(),
+        n_files: files(published).len(),
+        n_steps: published.steps.len(),
         inputs: others(&inputs(published), &inputs(here)),
-        crates: others(&published.crates, &here.crates),
+        crates: others(&crates(published), &crates(here)),
         recipes: others(&said(&published.steps, recipe), &said(&here.steps, recipe)),
         tools: others(&published.tools, &here.tools),
         steps: others(&said(&published.steps, id), &said(&here.steps, id)),
@@ -126,7 +173,11 @@ pub fn compare(published: &Published, here: &Published) -> Comparison {
     }
 }
 
+/// What differs; nothing, if nothing of the kind was published.
 fn others(published: &BTreeMap<String, String>, here: &BTreeMap<String, String>) -> Vec<Other> {
+    if published.is_empty() {
+        return Vec::new();
+    }
     let names: BTreeSet<&String> = published.keys().chain(here.keys()).collect();
     let value = |list: &BTreeMap<String, String>, name: &String| list.get(name).cloned().unwrap_or("none".to_owned());
     let other = |name: &String| {
@@ -172,12 +223,9 @@ impl Comparison {
             }
         }
         if self.is_same() {
+            let steps = if self.n_steps > 0 { format!(" and {} steps", self.n_steps) } else { String::new() };
             let besides = if text.is_empty() { "" } else { ", although what is listed above is not" };
-            let _ = writeln!(
-                text,
-                "{}: all {} files and {} steps are those published{besides}",
-                self.image, self.n_files, self.n_steps
-            );
+            let _ = writeln!(text, "{}: all {} files{} are those published{besides}", self.image, self.n_files, steps);
             return text;
         }
         let has_cause = causes.iter().any(|(_, list)| !list.is_empty());
@@ -195,20 +243,20 @@ impl Comparison {
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = r#"{ "schema": 1, "image": "hello",
+    const TEXT: &str = r#"{ "schema": 1, "image": "hello",
         "files": { "bzImage": { "size": 4, "sha256": "aa" } },
         "inputs": { "linux": { "version": "6.12", "license": "GPL-2.0-only", "tree": "cc", "sources": [] } },
-        "crates": { "libc 0.2": "dd" },
+        "crates": { "libc 0.2": { "sha256": "dd", "license": "MIT", "used": {} } },
         "tools": { "gcc": "gcc 12 blake3:ee" },
         "steps": { "kernel": { "recipe": "kernel 1", "key": "ff", "id": "11", "inputs": {} } } }"#;
 
     fn parse(text: &str) -> Result<Published> {
-        Published::parse(&text.replace("\"schema\": 1", &format!("\"schema\": {SCHEMA}")))
+        Published::parse(&text.replace("\"schema\": 1", &format!("\"schema\": {SCHEMA}")), "hello")
     }
 
     fn changed(changes: &[(&str, &str)]) -> Comparison {
-        let text = changes.iter().fold(MANIFEST.to_owned(), |text, (from, to)| text.replace(from, to));
-        compare(&parse(MANIFEST).unwrap(), &parse(&text).unwrap())
+        let text = changes.iter().fold(TEXT.to_owned(), |text, (from, to)| text.replace(from, to));
+        compare(&parse(TEXT).unwrap(), &parse(&text).unwrap())
     }
 
     #[test]
@@ -247,14 +295,36 @@ mod tests {
     #[test]
     fn what_is_no_manifest_is_refused() {
         let check = |text: &str, expect: &str| {
-            let error = crate::report::render(&Published::parse(text).unwrap_err());
+            let error = crate::report::render(&Published::parse(text, "web").unwrap_err());
             assert!(error.contains(expect), "{error}");
         };
         check("<html>", "it is no JSON");
         check("[]", "it has no `schema`");
         check("{ \"schema\": 4711 }", "its schema is 4711, and this checkout compares schema");
         check(&format!("{{ \"schema\": {SCHEMA}, \"image\": \"hello\" }}"), "it is not complete");
-        let error = parse(MANIFEST).unwrap().require_image("web").unwrap_err().to_string();
-        assert!(error.contains("it is of the image `hello`, and `web` was asked for"), "{error}");
+        check(
+            &TEXT.replace("\"schema\": 1", &format!("\"schema\": {SCHEMA}")),
+            "it is of the image `hello`, and `web` was asked for",
+        );
+        check("{ \"images\": { \"hello\": { \"files\": {} } }, \"toolchain\": {} }", "no hashes of the image `web`");
+    }
+
+    #[test]
+    fn a_page_of_hashes_is_compared_by_its_files() {
+        let page = |hash: &str| {
+            let file = format!("{{ \"bzImage\": {{ \"size\": 4, \"sha256\": \"{hash}\" }} }}");
+            let text = format!(
+                "{{ \"images\": {{ \"hello\": {{ \"files\": {file} }} }}, \"toolchain\": {{ \"gcc\": \"gcc 13\" }} }}"
+            );
+            compare(&parse(&text).unwrap(), &parse(TEXT).unwrap())
+        };
+        assert!(page("aa").is_same());
+        assert!(
+            page("aa")
+                .text()
+                .ends_with("hello: all 1 files are those published, although what is listed above is not\n")
+        );
+        assert!(!page("ab").is_same());
+        assert!(page("ab").text().contains("other host tools:\n  gcc\n    published: gcc 13"), "{}", page("ab").text());
     }
 }

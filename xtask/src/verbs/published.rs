@@ -4,23 +4,32 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::manifest::MANIFEST;
-use crate::report;
 use crate::repro::published::{Published, compare};
 use crate::session::{Planned, Session};
 use crate::verbs::image;
+use crate::{report, signature};
 
-/// Builds as always, and compares with the manifest at `theirs`; status 1 if they differ.
-pub fn run(session: &Session, planned: &Planned, theirs: &Utf8Path, json: bool) -> Result<u8> {
-    let read = |path: &Utf8Path| {
-        let text = std::fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))?;
-        Published::parse(&text).with_context(|| format!("failed to read the manifest `{path}`"))
+/// Builds as always, and compares with the manifest, or the page of hashes, at `theirs`; status 1 if they differ. With a key
+/// the manifest is believed only if it is signed.
+pub fn run(session: &Session, planned: &Planned, theirs: &Utf8Path, key: Option<&str>, json: bool) -> Result<u8> {
+    let read = |path: &Utf8Path, text: &str| {
+        Published::parse(text, &planned.image.name).with_context(|| format!("failed to compare with `{path}`"))
     };
-    // Before anything is built: a manifest that nobody can read is soon said.
-    let published = read(theirs)?;
-    published.require_image(&planned.image.name).with_context(|| format!("failed to compare with `{theirs}`"))?;
+    // Before anything is built: a manifest that nobody can read or believe is soon said.
+    let published = match key {
+        Some(key) => {
+            let signed = signature::check(theirs, &signature::public_key(key)?)?;
+            read(theirs, &String::from_utf8_lossy(&signed.bytes))?
+        }
+        None => read(theirs, &text(theirs)?)?,
+    };
     let finished = image::build(session, planned, None)?;
-    let ours = read(&finished.folder.join(MANIFEST))?;
-    let comparison = compare(&published, &ours);
+    let ours = finished.folder.join(MANIFEST);
+    let comparison = compare(&published, &read(&ours, &text(&ours)?)?);
     report::print(&if json { comparison.json()? } else { comparison.text() });
     Ok(u8::from(!comparison.is_same()))
+}
+
+fn text(path: &Utf8Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("failed to read `{path}`"))
 }

@@ -38,5 +38,5 @@ pub fn run(session: &Session, args: &StepsArgs) -> Result<()> {
 
 /// Runs a program as a build tool, and gives what it printed.
 fn ask(session: &Session, planned: &Planned, store: &Store, probe: &Utf8Path) -> Result<String> {
-    session.with_engine(planned, store, |engine| engine.ask(probe))
+    session.with_engine(&planned.image.name, store, |engine| engine.ask(probe))
 }

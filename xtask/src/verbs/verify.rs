@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Result<u8> {
     }
     session.require_tools(&planned, &second::TOOLS)?;
     if let Some(manifest) = &args.against {
-        return published::run(session, &planned, manifest, args.json);
+        return published::run(session, &planned, manifest, args.verify_key.as_deref(), args.json);
     }
     let store = session.store(Access::Shared)?;
     let usual = build_usual(session, &planned, &store, args.step.as_deref())?;
