@@ -147,8 +147,21 @@ fn every_kernel_option_has_its_reason() {
 fn the_readme_names_every_verb() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for verb in [
-        "image", "verify", "qemu", "volume", "vendor", "pin", "why", "log", "graph", "gc", "licenses", "sign", "store verify",
-        "doctor", "test",
+        "image",
+        "verify",
+        "qemu",
+        "volume",
+        "vendor",
+        "pin",
+        "why",
+        "log",
+        "graph",
+        "gc",
+        "licenses",
+        "sign",
+        "store verify",
+        "doctor",
+        "test",
     ] {
         assert!(readme.contains(&format!("cargo xtask {verb}")), "README.md does not name `cargo xtask {verb}`");
     }

@@ -9,6 +9,7 @@ mod endings;
 mod evidence;
 mod exhaust;
 mod files;
+mod hashes;
 mod keyboard;
 mod machine;
 mod network;
