@@ -97,10 +97,13 @@ impl Sandbox {
         places.extend(inputs.iter().map(|(role, path)| (path.clone(), Utf8Path::new(INPUTS).join(role))));
         let mut mounts = Vec::new();
         if walls.are_closed() {
-            mounts = host::mounts(tools)?;
             mounts.push(Mount::Writable(build.clone(), BUILD.into()));
-            mounts.push(Mount::Link("build/tmp".into(), "/tmp".into()));
-            mounts.extend(places.iter().skip(1).map(|(from, to)| Mount::ReadOnly(from.clone(), to.clone())));
+            // Before the tools, of which one may be at home there.
+            mounts.push(Mount::Writable(build.join("tmp"), "/tmp".into()));
+            mounts.extend(host::mounts(tools)?);
+            for (from, to) in places.iter().skip(1) {
+                mounts.push(input(from, to)?);
+            }
             mounts.extend(preload.map(|path| Mount::ReadOnly(path.to_owned(), PRELOAD.into())));
         } else {
             for (name, path) in tools {
@@ -173,6 +176,15 @@ impl Sandbox {
             let _ = writeln!(log, "{line}");
         }
     }
+}
+
+/// An artifact that is a link is shown as a link: what it leads to on this host was not declared.
+fn input(from: &Utf8Path, to: &Utf8Path) -> Result<Mount> {
+    if !from.is_symlink() {
+        return Ok(Mount::ReadOnly(from.to_owned(), to.to_owned()));
+    }
+    let target = from.read_link_utf8().with_context(|| format!("failed to read the link `{from}`"))?;
+    Ok(Mount::Link(target, to.to_owned()))
 }
 
 impl<'a> Tool<'a> {

@@ -92,6 +92,29 @@ fn only_what_was_declared_is_to_be_seen() {
 }
 
 #[test]
+fn an_input_that_is_a_link_shows_nothing_of_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Utf8Path::from_path(folder.path()).unwrap();
+    fs::write(root.join("secret"), "secret").unwrap();
+    symlink(root.join("secret"), root.join("link")).unwrap();
+    let found = input(&root.join("link"), Utf8Path::new("/inputs/link")).unwrap();
+    assert_eq!(found, Mount::Link(root.join("secret"), "/inputs/link".into()));
+}
+
+#[test]
+fn a_tool_in_tmp_runs() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let tool = Utf8Path::from_path(folder.path()).unwrap().join("opt/bin/cat");
+    fs::create_dir_all(tool.parent().unwrap()).unwrap();
+    fs::copy("/bin/cat", &tool).unwrap();
+    let mounts = host::mounts(&[("cat", tool)]).unwrap();
+    let mut all = vec![Mount::Writable(folder.path().to_path_buf().try_into().unwrap(), "/tmp".into())];
+    all.extend(mounts);
+    let output = closed().command(&all).unwrap().args(["--", "/usr/bin/cat", "/proc/self/comm"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "cat\n", "{output:?}");
+}
+
+#[test]
 fn a_file_in_the_users_home_is_not_to_be_seen() {
     let home = std::env::var("HOME").unwrap();
     let file = tempfile::NamedTempFile::new_in(&home).unwrap();
