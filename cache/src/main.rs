@@ -5,6 +5,7 @@
 //! what comes back is checked by xtask. It must never print a secret, and never outlive the process that asks.
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -57,14 +58,16 @@ fn serve(requests: &Receiver<String>) -> Result<()> {
 }
 
 async fn answer(bucket: &Bucket, request: &str) -> Result<Outcome> {
-    let words: Vec<&str> = request.splitn(4, ' ').collect();
-    match words[..] {
-        ["get", limit, name, path] => {
+    // Names have no blanks, paths may.
+    let (verb, rest) = request.split_once(' ').unwrap_or((request, ""));
+    let words: Vec<&str> = rest.splitn(if verb == "get" { 3 } else { 2 }, ' ').collect();
+    match (verb, &words[..]) {
+        ("get", [limit, name, path]) => {
             let limit = limit.parse().context("failed to read the limit of `get`")?;
-            transfer::get(bucket, name, path.as_ref(), limit, &|n_bytes| say(&format!("at {n_bytes}"))).await
+            transfer::get(bucket, name, Path::new(path), limit, &|n_bytes| say(&format!("at {n_bytes}"))).await
         }
-        ["has", name] => transfer::has(bucket, name).await,
-        ["put", name, path] => transfer::put(bucket, name, path.as_ref()).await,
+        ("has", [name]) => transfer::has(bucket, name).await,
+        ("put", [name, path]) => transfer::put(bucket, name, Path::new(path)).await,
         _ => bail!("there is no such request"),
     }
 }

@@ -6,7 +6,7 @@ use clap::Parser;
 use xtask::cache::place::BadPlace;
 use xtask::cli::{Cli, StoreVerb, Verb};
 use xtask::session::Session;
-use xtask::{report, verbs};
+use xtask::{report, sandbox, verbs};
 
 /// The command line is wrong; clap's own status for that.
 const USAGE: u8 = 2;
@@ -14,6 +14,7 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     // A user's umask must not decide the modes of what is built.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    sandbox::keep_open_files_from_tools();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(status) => ExitCode::from(status),

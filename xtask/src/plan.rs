@@ -46,7 +46,7 @@ pub struct Facts<'a> {
     pub packages: &'a Packages,
 }
 
-/// What an image's initramfs and kernel are made by. The goals are [`KERNEL`] and [`INITRAMFS`].
+/// What an image is made by; see [`goals`].
 pub fn plan(image: &Image, facts: &Facts<'_>) -> Result<Graph> {
     let mut steps = kernel_steps(image, facts)?;
     let is_supervised = image.program.mode == Mode::Supervised;
@@ -79,6 +79,15 @@ pub fn plan_fetches(lock: &Lock, crates: &[(&str, &str, &CargoLock)]) -> Result<
 pub fn fetch_step(pin: &str) -> String {
     format!("fetch-{pin}")
 }
+
+/// What an image is made by: what boots, and what the manifest tells of: the program, and the crates for their licences.
+pub fn goals(graph: &Graph) -> Vec<&str> {
+    let crates = graph.names().into_iter().filter(|name| name.starts_with(CRATES));
+    [KERNEL, INITRAMFS, PROGRAM].into_iter().chain(crates).collect()
+}
+
+/// The names of the steps that get crates begin with this.
+const CRATES: &str = "crates-";
 
 fn step(name: &str, recipe: impl Recipe + 'static, inputs: &[(&str, &str)]) -> Step {
     let inputs = inputs.iter().map(|(role, step)| ((*role).to_owned(), (*step).to_owned())).collect();

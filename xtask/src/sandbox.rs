@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -266,6 +267,20 @@ impl<'a> Tool<'a> {
 
 /// What a tool creates has the same mode whatever the user's umask is.
 const UMASK: u32 = 0o022;
+
+/// Keeps files that xtask was started with from its tools: bubblewrap hands on what is open, and a folder's number opens all
+/// that is in it. To be called before anything is opened that is to be handed on.
+#[expect(unsafe_code, reason = "files without an owner in Rust are known by their numbers only")]
+pub fn keep_open_files_from_tools() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Collected first: the listing itself has one of the numbers, and closes it at its end.
+    for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
+        // SAFETY: the number is only handed to fcntl(2), which says so if nothing is open by it.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC);
+    }
+}
 
 /// Has the kernel kill the process when xtask dies, so that nothing goes on building for nobody; and sets the umask.
 #[expect(unsafe_code, reason = "std has no safe way to run code between fork and exec")]

@@ -79,14 +79,16 @@ pub fn check(manifest: &Utf8Path, key: &PublicKey) -> Result<Signed> {
     let (ours, theirs) = (key::id(key.keynum()), key::id(signature.keynum()));
     if ours != theirs {
         bail!(
-            "failed to check the signature of `{manifest}`: it is made with another key\n  Expected: {ours}\n  Computed: {theirs}"
+            "failed to check the signature of `{manifest}`: it is made with another key\n  Expected: {ours}\n  Computed: {theirs}\n\
+             hint: get the public key of whoever published the image"
         );
     }
     // The last flag would take what minisign before 0.6 wrote.
     minisign::verify(key, &signature, Cursor::new(&bytes), true, false, false)
         .map_err(|error| {
             anyhow::anyhow!(
-                "the file was changed after it was signed, or `{path}` is the signature of another one ({error})"
+                "the file was changed after it was signed, or `{path}` is the signature of another one ({error})\n\
+                 hint: get the image again from where it was published"
             )
         })
         .with_context(context)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::key::{ArtifactId, Fields};
@@ -116,6 +116,20 @@ impl Job<'_> {
     /// A run of a declared tool in `dir`.
     pub fn tool<'b>(&'b self, program: &str, dir: &Utf8Path) -> Tool<'b> {
         self.sandbox.tool(program, dir)
+    }
+
+    /// Something that tools have made, to be read or copied out here. A link that they left must not lead to what the host has
+    /// in its place: only what they could see themselves was declared.
+    pub fn made(&self, path: &Utf8Path) -> Result<Utf8PathBuf> {
+        let context = || format!("failed to find what was made, `{path}`");
+        let (real, own) =
+            (path.canonicalize_utf8().with_context(context)?, self.work.canonicalize_utf8().with_context(context)?);
+        if !real.starts_with(&own) {
+            bail!(
+                "`{path}` is a link that leads out of the step's folder\nhint: look for a build script that makes it"
+            );
+        }
+        Ok(real)
     }
 
     /// A new, empty folder below the working folder.

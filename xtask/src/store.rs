@@ -324,7 +324,7 @@ fn require_owner(root: &Utf8Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "failed to open the store `{root}`: it belongs to the user {owner}, and this is the user {user}\n         hint: name a folder of your own in PID1_STORE"
+        "failed to open the store `{root}`: it belongs to the user {owner}, and this is the user {user}\nhint: name a folder of your own in PID1_STORE"
     )
 }
 

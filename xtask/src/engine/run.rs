@@ -204,7 +204,11 @@ impl<'a> Run<'a> {
         }
         // What was looked up before the build may have turned out to be damaged since.
         if self.engine.offline && is_download && !step.recipe.is_at_hand(&self.engine.workspace.vendor()) {
-            bail!("failed to make `{}` offline: it is to be fetched anew, for the store's copy is damaged", step.name);
+            bail!(
+                "failed to make `{}` offline: it has to be fetched anew\n\
+                 hint: run once without --offline, or put the file into vendor/",
+                step.name
+            );
         }
         let progress = self.engine.reporter.step(&step.name);
         self.n_running.fetch_add(1, Ordering::Relaxed);
@@ -241,10 +245,9 @@ impl<'a> Run<'a> {
         let engine = self.engine;
         let mut paths = BTreeMap::new();
         for ((role, _), built) in step.inputs.iter().zip(inputs) {
-            let path = engine
-                .store
-                .object(built.id)
-                .ok_or_else(|| anyhow!("the artifact {} has vanished from the store", built.id))?;
+            let path = engine.store.object(built.id).ok_or_else(|| {
+                anyhow!("the artifact {} has vanished from the store\nhint: run the command again", built.id)
+            })?;
             paths.insert(role.clone(), path);
         }
         let sandbox = self.sandbox(step, fields.key(), temp, &paths)?;

@@ -74,7 +74,9 @@ impl Gathered<'_> {
 
     fn object(&self, step: &str) -> Result<Utf8PathBuf> {
         let id = self.built(step)?.id;
-        self.store.object(id).with_context(|| format!("the artifact {id} has vanished from the store"))
+        self.store
+            .object(id)
+            .with_context(|| format!("the artifact {id} has vanished from the store\nhint: run the command again"))
     }
 
     fn read(&self, step: &str) -> Result<Vec<u8>> {

@@ -90,7 +90,7 @@ impl Published {
             serde_json::from_str(text).context("it is no JSON\nhint: give the manifest.json of a built image")?;
         if value.get("images").is_some() {
             let page: Page = serde_json::from_value(value).context("its hashes cannot be read\nhint: get it again")?;
-            return page.of(image);
+            return page.of(image)?.with_files();
         }
         match value.get("schema").and_then(serde_json::Value::as_u64) {
             Some(schema) if schema == u64::from(SCHEMA) => {}
@@ -105,7 +105,15 @@ impl Published {
         let published: Self = serde_json::from_value(value)
             .context("it is not complete\nhint: it may have been cut or edited; get it again")?;
         published.require_image(image)?;
-        Ok(published)
+        published.with_files()
+    }
+
+    /// Whoever names no file has published nothing to compare with.
+    fn with_files(self) -> Result<Self> {
+        if self.files.keys().all(|name| EVIDENCE.contains(&name.as_str())) {
+            bail!("it names no file of the image `{}`\nhint: it may have been cut or edited; get it again", self.image);
+        }
+        Ok(self)
     }
 
     fn require_image(&self, image: &str) -> Result<()> {
@@ -307,6 +315,10 @@ mod tests {
             "it is of the image `hello`, and `web` was asked for",
         );
         check("{ \"images\": { \"hello\": { \"files\": {} } }, \"toolchain\": {} }", "no hashes of the image `web`");
+        check(
+            "{ \"images\": { \"web\": { \"files\": {} } }, \"toolchain\": {} }",
+            "it names no file of the image `web`",
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use anyhow::{Result, bail};
+
 use crate::engine::Report;
 use crate::key::{ArtifactId, Change, Fields};
 
@@ -40,10 +42,21 @@ pub struct Row {
     pub has_same_inputs: bool,
 }
 
+/// Fails for a step that is not compared: an archive may come from one source or another.
+pub fn require_comparable(step: &str) -> Result<()> {
+    match step.strip_prefix(FETCH) {
+        Some(pin) => bail!("`{step}` is not compared: each source has its own archive\nhint: --step unpack-{pin}"),
+        None => Ok(()),
+    }
+}
+
+/// The names of the steps that fetch archives begin with this.
+const FETCH: &str = "fetch-";
+
 /// Compares the steps in the order of the graph. Which archive a pinned tree came out of may differ: the tree is compared.
 pub fn compare(order: &[&str], usual: &Steps, otherwise: &Steps) -> Vec<Row> {
     let row = |name: &&str| {
-        let ours = usual.get(*name).filter(|_| !name.starts_with("fetch-"))?;
+        let ours = usual.get(*name).filter(|_| !name.starts_with(FETCH))?;
         let theirs = otherwise.get(*name);
         Some(Row {
             step: (*name).to_owned(),

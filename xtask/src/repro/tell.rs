@@ -55,7 +55,11 @@ pub struct Verdict {
 impl Verdict {
     /// Whether both sides are one and the same.
     pub fn is_same(&self) -> bool {
-        self.blame.is_none() && self.rows.iter().all(|row| row.is_same) && self.files.iter().all(|file| file.is_same)
+        // To have compared nothing is not to be the same.
+        self.blame.is_none()
+            && !self.rows.is_empty()
+            && self.rows.iter().all(|row| row.is_same)
+            && self.files.iter().all(|file| file.is_same)
     }
 
     fn n_in_force(&self) -> usize {
@@ -137,15 +141,12 @@ impl Blame {
         for note in &self.notes {
             let _ = writeln!(text, "  {note}");
         }
-        match &self.difference {
-            Some(found) => {
-                let _ = writeln!(text, "  {}", found.place.join(", "));
-                let _ = writeln!(text, "    as usual:  {}\n    otherwise: {}", found.usual, found.otherwise);
-                if !found.note.is_empty() {
-                    let _ = writeln!(text, "    ({})", found.note);
-                }
+        if let Some(found) = &self.difference {
+            let _ = writeln!(text, "  {}", found.place.join(", "));
+            let _ = writeln!(text, "    as usual:  {}\n    otherwise: {}", found.usual, found.otherwise);
+            if !found.note.is_empty() {
+                let _ = writeln!(text, "    ({})", found.note);
             }
-            None => text.push_str("  the artifacts are there and no difference was found in them\n"),
         }
         text + "\n"
     }

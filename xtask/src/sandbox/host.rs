@@ -10,7 +10,7 @@ use super::walls::{BIN, Mount};
 use crate::toolbox::{self, ToolName};
 
 /// Where distributions keep programs. Those that were declared are mounted one by one.
-const BIN_FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+const BIN_FOLDERS: [&str; 6] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
 /// What of /usr is not programs: libraries, what compilers run, headers, and what Perl and bison read.
 const USR_FOLDERS: [&str; 8] = ["lib", "lib32", "lib64", "libx32", "libexec", "include", "share", "x86_64-linux-gnu"];
 /// At the top: links into /usr on most hosts, folders on others.
@@ -104,8 +104,10 @@ fn home_of(name: ToolName, real: &Utf8Path) -> Home {
 
 /// Whether a folder is a tool's own, and not one that has the user's other things, too.
 fn is_own_tree(prefix: &Utf8Path) -> bool {
-    let home = std::env::var("HOME").map(Utf8PathBuf::from).unwrap_or_default();
-    !home.starts_with(prefix) && prefix != home.join(".local") && prefix != "/"
+    let home = std::env::var("HOME").ok().and_then(|home| Utf8PathBuf::from(home).canonicalize_utf8().ok());
+    let Some(home) = home else { return false };
+    let is_a_home = prefix == "/root" || prefix.parent().is_some_and(|parent| parent.ends_with("home"));
+    !is_a_home && !home.starts_with(prefix) && !prefix.ends_with(".local") && prefix != "/usr/local" && prefix != "/opt"
 }
 
 #[cfg(test)]
@@ -144,6 +146,10 @@ mod tests {
         check("make", "/usr/bin/make", "alone");
         check("go", "/usr/lib/go-1.19/bin/go", "visible");
         check("go", "/usr/local/go/bin/go", "/usr/local/go");
+        check("make", "/usr/local/bin/make", "alone");
+        check("make", "/opt/bin/make", "alone");
+        check("make", "/home/x/bin/make", "alone");
+        check("make", "/data/home/x/bin/make", "alone");
         check("make", "/nix/store/x-make-4/bin/make", "visible");
         check("rustc", "/home/x/.rustup/toolchains/t/bin/rustc", "/home/x/.rustup/toolchains/t");
         check("flex", &format!("{home}/bin/flex"), "alone");

@@ -15,7 +15,7 @@ const SCRIPT: &str = "\
 while read sign group; do
   case $sign in
   +) groups=\"$groups $group \" ;;
-  -) groups=\"${groups%% $group *}${groups#* $group }\" ;;
+  -) case $groups in *\" $group \"*) groups=\"${groups%% $group *} ${groups#* $group }\" ;; esac ;;
   esac
 done
 for group in $groups; do kill -s KILL -- \"-$group\"; done";

@@ -130,7 +130,11 @@ fn require_place(secret: &Utf8Path, public: &Utf8Path, forbidden: &[(&str, &Utf8
 
 /// Writes a file that must not exist.
 fn write_new(path: &Utf8Path, mode: u32, text: &str) -> Result<()> {
-    let write = |mut file: File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let write = |mut file: File| {
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        // Half a key would be in the way of the next one.
+        written.inspect_err(|_| drop(std::fs::remove_file(path)))
+    };
     let opened = File::options().write(true).create_new(true).mode(mode).open(path);
     opened.and_then(write).with_context(|| format!("failed to write `{path}`"))
 }

@@ -66,8 +66,8 @@ impl Recipe for Kernel {
         self.configure(job, &build)?;
         compile(job, &build)?;
         std::fs::create_dir(job.out).with_context(|| format!("failed to make the folder `{}`", job.out))?;
-        copy(&build.join("arch/x86/boot/bzImage"), &job.out.join(BZIMAGE))?;
-        copy(&build.join(".config"), &job.out.join(CONFIG))
+        copy(&job.made(&build.join("arch/x86/boot/bzImage"))?, &job.out.join(BZIMAGE))?;
+        copy(&job.made(&build.join(".config"))?, &job.out.join(CONFIG))
     }
 }
 

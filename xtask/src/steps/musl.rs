@@ -57,6 +57,6 @@ impl Recipe for Musl {
         let libraries = OUTPUT.map(|file| format!("lib/{file}"));
         job.tool("make", &build).args(libraries).with_cores().run().context("failed to compile musl")?;
         std::fs::create_dir(job.out).with_context(|| format!("failed to make the folder `{}`", job.out))?;
-        OUTPUT.iter().try_for_each(|file| copy(&build.join("lib").join(file), &job.out.join(file)))
+        OUTPUT.iter().try_for_each(|file| copy(&job.made(&build.join("lib").join(file))?, &job.out.join(file)))
     }
 }

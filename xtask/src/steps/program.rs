@@ -81,7 +81,7 @@ impl Recipe for RustProgram {
         let cargo = build.cargo(job, &RUSTFLAGS)?.args(["-p", package, "--bin", package]);
         let cargo = if self.is_plain { cargo.args(["--no-default-features"]) } else { cargo };
         cargo.on_line(&on_line).run().with_context(|| format!("failed to compile `{package}`"))?;
-        let program = build.target_folder(job, package);
+        let program = job.made(&build.target_folder(job, package))?;
         elf::check(&program, package)?;
         require_no_build_path(&program, job)?;
         copy(&program, job.out)
@@ -227,6 +227,7 @@ impl Recipe for GoProgram {
             .env("GOWORK", "off")
             .run()
             .with_context(|| format!("failed to compile the Go program in `{}`", self.shown))?;
+        let program = job.made(&program)?;
         elf::check(&program, &self.shown)?;
         require_no_build_path(&program, job)?;
         copy(&program, job.out)

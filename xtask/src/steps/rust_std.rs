@@ -181,7 +181,7 @@ fn collect(job: &Job<'_>, deps: &Utf8Path) -> Result<()> {
     let entries = deps.read_dir_utf8().with_context(|| format!("failed to list `{deps}`"))?;
     for path in entries.flatten().map(|entry| entry.into_path()).filter(|path| path.extension() == Some("rlib")) {
         if let Some(name) = path.file_name().filter(|name| !name.starts_with("libroot-")) {
-            copy(&path, &lib.join(name))?;
+            copy(&job.made(&path)?, &lib.join(name))?;
         }
     }
     for file in musl::OUTPUT {
@@ -194,5 +194,5 @@ fn collect(job: &Job<'_>, deps: &Utf8Path) -> Result<()> {
     }
     // `D`: no times, no owners.
     job.tool("ar", &objects).args(["rcD", "libunwind.a", "unwind.o"]).run()?;
-    LINKED.iter().try_for_each(|file| copy(&objects.join(file), &own.join(file)))
+    LINKED.iter().try_for_each(|file| copy(&job.made(&objects.join(file))?, &own.join(file)))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::engine::Report;
 use crate::image::{Compress, Image};
 use crate::manifest::{self, FileRecord, MANIFEST, Manifest};
-use crate::plan::{INITRAMFS, KERNEL};
+use crate::plan::{self, INITRAMFS, KERNEL};
 use crate::session::{Asked, Planned, Session};
 use crate::steps::kernel::{BZIMAGE, CONFIG};
 use crate::store::{Access, Store};
@@ -53,10 +53,7 @@ pub fn build_and_tell(session: &Session, planned: &Planned, out: Option<&Utf8Pat
         ));
     }
     let store = session.store(Access::Shared)?;
-    // The licences are read from the crates themselves, so that these are checked as what is handed out is.
-    let crates = planned.graph.names().into_iter().filter(|name| name.starts_with("crates-"));
-    let goals: Vec<&str> = [KERNEL, INITRAMFS].into_iter().chain(crates).collect();
-    let report = session.build(planned, &store, &goals)?;
+    let report = session.build(planned, &store, &plan::goals(&planned.graph))?;
     roots::register(&store, &session.workspace, &planned.image.name, &report)?;
     let folder = out.map_or_else(|| session.workspace.output(&planned.image.name), Utf8Path::to_owned);
     lay_out(session, planned, &store, &report, folder)
@@ -145,7 +142,9 @@ fn put(folder: &Utf8Path, name: &str, bytes: &[u8]) -> Result<()> {
 
 fn object(store: &Store, report: &Report, step: &str) -> Result<Utf8PathBuf> {
     let id = report.built.get(step).with_context(|| format!("the step `{step}` was not made"))?.id;
-    store.object(id).with_context(|| format!("the artifact {id} has vanished from the store"))
+    store
+        .object(id)
+        .with_context(|| format!("the artifact {id} has vanished from the store\nhint: run the command again"))
 }
 
 /// A spec that changed its compression must not leave a stale archive beside the new one.

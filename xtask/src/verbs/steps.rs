@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::cli::StepsArgs;
-use crate::plan::{INITRAMFS, KERNEL};
+use crate::plan;
 use crate::report;
 use crate::repro::second::Account;
 use crate::repro::steps;
@@ -20,7 +20,7 @@ pub fn run(session: &Session, args: &StepsArgs) -> Result<()> {
     let store = session.store(Access::Shared)?;
     let named: Vec<&str> = args.step.iter().map(String::as_str).collect();
     named.iter().try_for_each(|step| require_step(&planned.graph, step))?;
-    let goals = if named.is_empty() { vec![KERNEL, INITRAMFS] } else { named };
+    let goals = if named.is_empty() { plan::goals(&planned.graph) } else { named };
     let built = session.build(&planned, &store, &goals)?;
     let tool = match &args.ask {
         Some(probe) => ask(session, &planned, &store, probe).context("failed to ask a build tool what it sees")?,

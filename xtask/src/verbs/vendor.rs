@@ -152,7 +152,9 @@ impl Vendor<'_> {
             self.engine.look(self.graph)?.get(step).is_some_and(|fields| store.lookup(fields.key()).is_some());
         let report = self.engine.build(self.graph, &[step])?;
         let id = report.built.get(step).with_context(|| format!("the step `{step}` was not made"))?.id;
-        let object = store.object(id).with_context(|| format!("the artifact {id} has vanished from the store"))?;
+        let object = store
+            .object(id)
+            .with_context(|| format!("the artifact {id} has vanished from the store\nhint: run the command again"))?;
         Ok((object, if is_there { "copied from the store" } else { FETCHED }))
     }
 }

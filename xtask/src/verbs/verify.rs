@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use camino::Utf8Path;
 
 use crate::cli::VerifyArgs;
-use crate::plan::{INITRAMFS, KERNEL};
+use crate::graph::Graph;
+use crate::plan;
 use crate::repro::difference;
 use crate::repro::second::{self, Account, Second, Told};
 use crate::repro::steps::{self, Row, Steps};
@@ -29,6 +30,7 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Result<u8> {
     let planned = session.plan(&asked)?;
     if let Some(step) = &args.step {
         require_step(&planned.graph, step)?;
+        steps::require_comparable(step)?;
     }
     session.require_tools(&planned, &second::TOOLS)?;
     if let Some(manifest) = &args.against {
@@ -65,12 +67,12 @@ fn build_usual(session: &Session, planned: &Planned, store: &Store, step: Option
         Some(_) => None,
         None => Some(image::build(session, planned, None)?),
     };
-    let steps = steps::of_report(&session.build(planned, store, &goals(step))?);
+    let steps = steps::of_report(&session.build(planned, store, &goals(&planned.graph, step))?);
     Ok(Usual { steps, finished })
 }
 
-fn goals(step: Option<&str>) -> Vec<&str> {
-    step.map_or_else(|| vec![KERNEL, INITRAMFS], |step| vec![step])
+fn goals<'a>(graph: &'a Graph, step: Option<&'a str>) -> Vec<&'a str> {
+    step.map_or_else(|| plan::goals(graph), |step| vec![step])
 }
 
 /// Builds the second side and compares.
@@ -82,7 +84,7 @@ fn verify(
     second: &Second<'_>,
     args: &VerifyArgs,
 ) -> Result<Verdict> {
-    let account = second.build(&planned.graph, &goals(args.step.as_deref()))?;
+    let account = second.build(&planned.graph, &goals(&planned.graph, args.step.as_deref()))?;
     let other_store = Store::open(&second.host.store, Access::Shared)?;
     let variations = vary(session, planned, second, &account, [store, &other_store])?;
     let rows = steps::compare(&planned.graph.names(), &usual.steps, &account.steps);
@@ -141,9 +143,19 @@ fn blame_step(row: &Row, usual: &Steps, otherwise: &Steps, stores: [&Store; 2]) 
         if row.has_same_inputs { "its inputs are the same on both sides" } else { "so are its inputs" }.to_owned(),
     ];
     notes.extend(steps::other_fields(ours, theirs).iter().map(|change| format!("what went in is not: {change}")));
-    let object =
-        |store: &Store, id| store.object(id).with_context(|| format!("the artifact {id} has vanished from the store"));
-    let difference = difference::of_artifacts(&object(stores[0], ours.id)?, &object(stores[1], theirs.id)?)?;
+    let difference = match (stores[0].object(ours.id), stores[1].object(theirs.id)) {
+        (Some(ours), Some(theirs)) => {
+            let difference = difference::of_artifacts(&ours, &theirs)?;
+            if difference.is_none() {
+                notes.push("no difference was found in the artifacts themselves".to_owned());
+            }
+            difference
+        }
+        _ => {
+            notes.push("one of the two artifacts is not in its store; only its id is known".to_owned());
+            None
+        }
+    };
     Ok(Blame { what, notes, difference })
 }
 

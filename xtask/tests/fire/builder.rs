@@ -11,11 +11,11 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use xtask::cli::Cli;
 use xtask::graph::{Graph, Step};
-use xtask::image::Image;
+use xtask::image::{Image, Mode};
 use xtask::key::Fields;
 use xtask::lock::{Lock, Pin};
 use xtask::packages::{CargoLock, Packages};
-use xtask::plan::{INITRAMFS, KERNEL};
+use xtask::plan::{INITRAMFS, KERNEL, PROGRAM};
 use xtask::session::{Planned, Session};
 use xtask::steps::sources::{Fetch, Unpack};
 use xtask::steps::{Job, Recipe, write};
@@ -58,8 +58,10 @@ fn build(order: &Order) -> Result<()> {
     let lock = Lock::parse(include_str!("../../../vendor/sources.toml"))?;
     let mut image = Image::of_program(Utf8Path::new("fire"), &[]);
     image.kernel.cmdline = "console=ttyS0".to_owned();
+    // Without init, whose crates the manifest would ask for.
+    image.program.mode = Mode::Direct;
     let std_lock = CargoLock::parse(include_str!("../../../vendor/rust-library.lock"))?;
-    let packages = Packages::read(session.workspace.root())?;
+    let packages = Packages::read(Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("..").as_path())?;
     let planned = Planned { image, lock, std_lock, packages, graph: Graph::new(steps(order))? };
     verbs::image::build(&session, &planned, None)?;
     Ok(())
@@ -69,6 +71,8 @@ fn build(order: &Order) -> Result<()> {
 enum Kind {
     /// A file of this many bytes, written by xtask.
     File(usize),
+    /// A newc archive with one file of this many bytes, for the manifest lists what is in the machine.
+    Archive(usize),
     /// A folder of this many files, made by a shell: subfolders, executables and links among them.
     Folder(usize),
     /// A file that a shell puts together with `cat`.
@@ -112,6 +116,7 @@ impl Recipe for Toy {
         let text = hash.to_hex().to_string();
         match self.kind {
             Kind::File(n_bytes) => write(job.out, bytes(seed, n_bytes)),
+            Kind::Archive(n_bytes) => write(job.out, archive(&bytes(seed, n_bytes))?),
             Kind::Folder(n_files) => self.folder(job, &text, n_files),
             Kind::Tool => self.tool(job, &text),
             Kind::Link => symlink(&text, job.out).context("failed to make the link"),
@@ -147,6 +152,12 @@ impl Toy {
         job.tool("sh", &folder).args(["-c", "cat one two one > out && cat out"]).run()?;
         fs::rename(folder.join("out"), job.out).context("failed to move the file")
     }
+}
+
+fn archive(content: &[u8]) -> Result<Vec<u8>> {
+    let mut entry = cpio::newc::Builder::new("file").mode(0o100_644).write(Vec::new(), u32::try_from(content.len())?);
+    entry.write_all(content)?;
+    Ok(cpio::newc::trailer(entry.finish()?)?)
 }
 
 /// The real recipe, and a line in the ledger.
@@ -217,7 +228,8 @@ fn steps(order: &Order) -> Vec<Step> {
     gathered.push("chain-7");
     steps.push(toy(KERNEL, Kind::Finished, &["join", "folder-1"]));
     steps.push(toy("gather", Kind::Folder(5), &gathered));
-    steps.push(toy(INITRAMFS, Kind::File(500_000), &["gather", "link"]));
+    steps.push(toy(PROGRAM, Kind::File(1000), &["gather"]));
+    steps.push(toy(INITRAMFS, Kind::Archive(500_000), &[PROGRAM, "link"]));
     steps
 }
 

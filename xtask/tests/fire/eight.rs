@@ -31,7 +31,7 @@ fn count(ran: Vec<String>) -> BTreeMap<String, usize> {
 
 /// What follows from the variant is made twice, once for each of the two; all else once.
 fn most(step: &str) -> usize {
-    let of_the_variant = ["chain-3", "chain-4", "chain-5", "chain-6", "chain-7", "gather", "initramfs"];
+    let of_the_variant = ["chain-3", "chain-4", "chain-5", "chain-6", "chain-7", "gather", "program", "initramfs"];
     if of_the_variant.contains(&step) { 2 } else { 1 }
 }
 

@@ -54,6 +54,37 @@ fn what_a_step_knows_of_the_machine_is_the_same_everywhere() {
     assert!(hermetic(&copy));
 }
 
+#[test]
+fn a_build_script_cannot_smuggle_a_file_of_the_host_out_by_a_link() {
+    // What the host has in /tmp is not what a tool has there.
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(folder.path().join("hello"), "of the host").unwrap();
+    let script = format!(
+        "let out = std::env::var(\"OUT_DIR\").unwrap();
+        let image = std::path::Path::new(&out).ancestors().nth(3).unwrap();
+        std::fs::rename(image, \"/build/tmp/{0}\").unwrap();
+        std::os::unix::fs::symlink(\"/tmp/{0}\", image).unwrap();",
+        folder.path().file_name().unwrap().display()
+    );
+    let (_copy, ran) = with_build_script(&script);
+    ran.expect(1).says(&["failed to make `program`", "leads out of the step's folder"]);
+}
+
+#[test]
+fn what_is_open_in_the_users_shell_is_not_open_for_a_step() {
+    let copy = Checkout::copy();
+    copy.write(
+        "apps/hello/build.rs",
+        "//! For a test.\nfn main() { std::fs::read_dir(\"/proc/self/fd/7\").expect_err(\"it is open\"); }\n",
+    );
+    let xtask = copy.command(&["image"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec 7</etc; exec \"$@\"", "sh"]).arg(xtask.get_program()).args(xtask.get_args());
+    command.current_dir(&copy.root).stdin(Stdio::null());
+    command.envs(xtask.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ran::new(command.output().unwrap()).expect(0);
+}
+
 fn hermetic(checkout: &Checkout) -> bool {
     let manifest = String::from_utf8(checkout.read("target/image/hello/manifest.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&manifest).unwrap();
@@ -70,10 +101,16 @@ fn in_a_namespace(checkout: &Checkout, before: &str) -> Ran {
     Ran::new(command.output().unwrap())
 }
 
+/// A program that no store has.
+fn say_something_new(checkout: &Checkout) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    checkout.edit("apps/hello/src/main.rs", "Hello from Rust", &format!("Hello at {}", now.as_nanos()));
+}
+
 #[test]
 fn where_namespaces_are_forbidden_the_build_goes_on_and_says_so() {
     let copy = Checkout::copy();
-    copy.edit("apps/hello/src/main.rs", "Hello from Rust", "Hello from the open");
+    say_something_new(&copy);
     let ran = in_a_namespace(&copy, "echo 0 > /proc/sys/user/max_user_namespaces").expect(0);
     assert_eq!(ran.started(), ["initramfs", "program"]);
     ran.says(&["warning: THE BUILD IS NOT HERMETIC", "hint: allow namespaces"]);
@@ -89,7 +126,7 @@ fn where_namespaces_are_forbidden_the_build_goes_on_and_says_so() {
 #[test]
 fn in_a_container_that_masks_proc_tools_are_closed_in_all_the_same() {
     let copy = Checkout::copy();
-    copy.edit("apps/hello/src/main.rs", "Hello from Rust", "Hello from a container");
+    say_something_new(&copy);
     let ran = in_a_namespace(&copy, "mount -t tmpfs none /proc/fs").expect(0);
     assert_eq!(ran.started(), ["initramfs", "program"]);
     assert!(!ran.stderr.contains("NOT HERMETIC"), "{}", ran.stderr);
