@@ -12,6 +12,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
@@ -22,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_
 use self::keeper::Keeper;
 use self::walls::{BIN, Mount};
 use crate::artifact::EPOCH;
+use crate::space;
 use crate::toolbox::{self, ToolName};
 
 mod host;
@@ -73,6 +75,8 @@ pub struct Sandbox {
     bin: Utf8PathBuf,
     preload: Option<Utf8PathBuf>,
     log: Mutex<File>,
+    /// A tool has said that the disk is full, whatever its status was then.
+    met_full_disk: AtomicBool,
     cores: jobserver::Client,
 }
 
@@ -115,7 +119,17 @@ impl Sandbox {
             true => (BIN.into(), preload.map(|_| PRELOAD.into())),
             false => (links, preload.map(Utf8Path::to_owned)),
         };
-        Ok(Self { walls: walls.clone(), mounts, places, build, bin, preload, log: Mutex::new(log), cores })
+        Ok(Self {
+            walls: walls.clone(),
+            mounts,
+            places,
+            build,
+            bin,
+            preload,
+            log: Mutex::new(log),
+            met_full_disk: AtomicBool::new(false),
+            cores,
+        })
     }
 
     /// The build folder on the host: what is in it is in [`BUILD`] for a tool.
@@ -168,6 +182,11 @@ impl Sandbox {
         let mut command = Command::new(find("cargo")?);
         command.env("RUSTC", find("rustc")?).current_dir(dir);
         Ok(Tool { sandbox: self, command, is_closed_in: false, shares_cores: false, on_line: &|_| () })
+    }
+
+    /// Whether a tool has said that the disk is full; also one that went on, and said in the end that all is well.
+    pub fn met_full_disk(&self) -> bool {
+        self.met_full_disk.load(Ordering::SeqCst)
     }
 
     /// Adds a line to the step's log.
@@ -246,6 +265,9 @@ impl<'a> Tool<'a> {
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             self.sandbox.note(&line);
+            if space::is_told(&line) {
+                self.sandbox.met_full_disk.store(true, Ordering::SeqCst);
+            }
             (self.on_line)(&line);
         }
         child.wait()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::licence::UNKNOWN;
 use crate::lock::{LINUX, MUSL, RUST_LIBRARY};
 use crate::manifest::{Content, GoBuild, InputRecord, Manifest, Use, canonical_text, sha256};
-use crate::plan::{INIT, PROGRAM, RUST_STD};
+use crate::plan::{INIT, INIT_PACKAGE, PROGRAM, RUST_STD};
 use crate::steps::kernel::BZIMAGE;
 
 /// The file's name beside the image.
@@ -109,7 +109,7 @@ impl Package<'_> {
     }
 }
 
-impl Document<'_> {
+impl<'a> Document<'a> {
     fn add(&mut self, package: &Package<'_>) {
         self.packages.push(package.json());
     }
@@ -162,14 +162,24 @@ impl Document<'_> {
         }
     }
 
+    /// The licence of a file in the machine, if it is one of our own or the program.
+    fn license_of(&self, path: &str) -> &'a str {
+        let manifest = self.manifest;
+        let init = || manifest.packages.iter().find(|(id, _)| id.split(' ').next() == Some(INIT_PACKAGE));
+        match path {
+            _ if path == manifest.program.path => &manifest.program.license,
+            INIT_PATH => init().map_or(UNKNOWN, |(_, package)| &package.license),
+            _ => UNKNOWN,
+        }
+    }
+
     /// Every file of the machine, by itself.
     fn contents(&mut self) {
         let archive = self.manifest.files.keys().find(|name| name.starts_with("initramfs")).map(|name| file_id(name));
         for (path, content) in &self.manifest.contents {
             let Content::File { sha256, .. } = content else { continue };
             let id = content_id(path);
-            let license =
-                if *path == self.manifest.program.path { self.manifest.program.license.as_str() } else { UNKNOWN };
+            let license = self.license_of(path);
             self.add(&Package {
                 id: &id,
                 name: path,

@@ -69,7 +69,9 @@ pub fn check(manifest: &Utf8Path, key: &PublicKey) -> Result<Signed> {
     let bytes = std::fs::read(manifest).with_context(|| format!("failed to read `{manifest}`"))?;
     let text = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("`{manifest}` is not signed: there is no `{path}`\nhint: `cargo xtask sign --key FILE` makes it")
+            bail!(
+                "`{manifest}` is not signed: there is no `{path}`\nhint: ask whoever published the image for it; an image of your own is signed by `cargo xtask sign --key FILE`"
+            )
         }
         text => text.with_context(|| format!("failed to read `{path}`"))?,
     };
@@ -97,10 +99,17 @@ pub fn check(manifest: &Utf8Path, key: &PublicKey) -> Result<Signed> {
 }
 
 /// Checks the signature of the image in `folder`, and every file in it. Gives the number of files, and the signer's words.
-pub fn check_folder(folder: &Utf8Path, key: &PublicKey) -> Result<(usize, String)> {
+/// A name that is given must be the image's: a signature of another image is good, and still not the one that was asked for.
+pub fn check_folder(folder: &Utf8Path, key: &PublicKey, name: Option<&str>) -> Result<(usize, String)> {
     let manifest = folder.join(MANIFEST);
     let signed = check(&manifest, key)?;
     let listed = Listed::parse(&signed.bytes, &manifest)?;
+    if let Some(name) = name.filter(|name| *name != listed.image) {
+        bail!(
+            "`{folder}` holds the image `{}`, and `{name}` was asked for\nhint: get `{name}` again, or build it anew",
+            listed.image
+        );
+    }
     check_files(folder, &listed)?;
     Ok((listed.files.len() + 1, signed.comment))
 }
@@ -163,7 +172,7 @@ fn check_files(folder: &Utf8Path, listed: &Listed) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "`{folder}` is not what its {MANIFEST} says:\n  {}\nhint: `cargo xtask image` writes an image's files anew; move other files elsewhere",
+        "`{folder}` is not what its {MANIFEST} says:\n  {}\nhint: what was sent to you is damaged or forged, get it again; an image of your own is written anew by `cargo xtask image`",
         problems.join("\n  ")
     )
 }

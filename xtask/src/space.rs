@@ -8,7 +8,12 @@ use rustix::io::Errno;
 use crate::report;
 
 /// What the C library prints for ENOSPC and EDQUOT; tools run with LC_ALL=C.
-const SAID_BY_TOOLS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+const SAID_BY_TOOLS: [&str; 3] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    // dash, of its `echo` and `printf`.
+    "echo: I/O error",
+];
 
 /// What is left of a disk.
 #[derive(Clone, Copy)]

@@ -1,10 +1,11 @@
 //! What can be told of steps before anything runs: the key of a step whose inputs' ids are known, whether or not the inputs
 //! themselves are there. Such a step needs none of them while its output can be had, from the store or from a shared cache.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::Built;
 use super::run::Run;
@@ -159,5 +160,34 @@ impl<'a> Run<'a> {
             // Nobody listens any more when uploading has failed.
             let _ = offers.send(Offer { trace, with_object });
         }
+    }
+
+    /// Without network: every download that would be needed, in one message.
+    pub(super) fn require_offline(&self, goals: &[&'a str]) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&str> = goals.to_vec();
+        while let Some(name) = open.pop() {
+            let step = self.step(name)?;
+            if !seen.insert(name) || self.is_to_be_had(step)? {
+                continue;
+            }
+            if let Some(what) = step.recipe.network()
+                && self.hit(step, self.engine.fields(step, &[])?).is_none()
+                && !step.recipe.is_at_hand(&self.engine.workspace.vendor())
+            {
+                missing.push(format!("\n  {what}"));
+            }
+            open.extend(step.inputs.iter().map(|(_, input)| input.as_str()));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort();
+        bail!(
+            "failed to build offline: {} of the inputs are not in the store:{}\nhint: run once without --offline, or put the files into vendor/",
+            missing.len(),
+            missing.concat()
+        )
     }
 }

@@ -34,6 +34,8 @@ pub struct Run<'a> {
     /// Artifacts whose content was compared with their id in this run.
     intact: Mutex<BTreeSet<ArtifactId>>,
     failed: AtomicBool,
+    /// A step met a full disk, and others that ran beside it may have, too.
+    disk_was_full: AtomicBool,
     n_running: AtomicUsize,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Run<'a> {
             done: graph.names().into_iter().map(|name| (name, Mutex::new(None))).collect(),
             intact: Mutex::default(),
             failed: AtomicBool::new(false),
+            disk_was_full: AtomicBool::new(false),
             n_running: AtomicUsize::new(0),
         }
     }
@@ -280,7 +283,7 @@ impl<'a> Run<'a> {
     fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
         step.recipe.run(job)?;
         // Not every tool looks whether it could write what it wrote.
-        if !step.recipe.tools().is_empty() && space::free(job.work).is_some_and(space::Free::is_exhausted) {
+        if !step.recipe.tools().is_empty() && self.may_lack_what_was_written(job) {
             return Err(space::full());
         }
         job.progress.now("storing");
@@ -297,11 +300,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether the disk was full while the step's tools ran: it still is, a step beside this one found it so (and has perhaps
+    /// cleared its things away since), or a tool said so on its way.
+    fn may_lack_what_was_written(&self, job: &Job<'_>) -> bool {
+        space::free(job.work).is_some_and(space::Free::is_exhausted)
+            || self.disk_was_full.load(Ordering::SeqCst)
+            || job.sandbox.met_full_disk()
+    }
+
     /// Few tools say plainly that the disk is full; some clean up before they end, so that it is not full any more.
     fn mention_full_disk(&self, key: StepKey, error: anyhow::Error) -> anyhow::Error {
         let root = self.engine.store.root();
         let is_near = space::free(root).is_some_and(|free| free.bytes < FULL_DISK);
         if is_near || space::is_full(&error) || is_told_full(&self.engine.store.log(key), &error) {
+            self.disk_was_full.store(true, Ordering::SeqCst);
             return space::explain(error, "the store", root, FULL_HINT);
         }
         error
@@ -356,35 +368,6 @@ impl<'a> Run<'a> {
             say(&format!("{n_others} other steps are being finished; Ctrl-C ends them, too"));
         }
         error
-    }
-
-    /// Without network: every download that would be needed, in one message.
-    fn require_offline(&self, goals: &[&'a str]) -> Result<()> {
-        let mut missing = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut open: Vec<&str> = goals.to_vec();
-        while let Some(name) = open.pop() {
-            let step = self.step(name)?;
-            if !seen.insert(name) || self.is_to_be_had(step)? {
-                continue;
-            }
-            if let Some(what) = step.recipe.network()
-                && self.hit(step, self.engine.fields(step, &[])?).is_none()
-                && !step.recipe.is_at_hand(&self.engine.workspace.vendor())
-            {
-                missing.push(format!("\n  {what}"));
-            }
-            open.extend(step.inputs.iter().map(|(_, input)| input.as_str()));
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        missing.sort();
-        bail!(
-            "failed to build offline: {} of the inputs are not in the store:{}\nhint: run once without --offline, or put the files into vendor/",
-            missing.len(),
-            missing.concat()
-        )
     }
 }
 

@@ -31,7 +31,7 @@ impl Fixture {
 
     #[track_caller]
     fn is_refused(&self, expect: &[&str]) {
-        let error = crate::report::render(&check_folder(self.path(), &self.public).unwrap_err());
+        let error = crate::report::render(&check_folder(self.path(), &self.public, None).unwrap_err());
         assert!(expect.iter().all(|part| error.contains(part)), "{error}");
     }
 }
@@ -45,14 +45,23 @@ fn manifest(kernel: &str) -> String {
 fn what_was_signed_is_good_and_says_what_it_is() {
     let fixture = Fixture::new();
     fixture.sign();
-    let (n_files, comment) = check_folder(fixture.path(), &fixture.public).unwrap();
+    let (n_files, comment) = check_folder(fixture.path(), &fixture.public, None).unwrap();
     let hash = crate::manifest::sha256(manifest("kernel").as_bytes());
     assert_eq!((n_files, comment), (2, format!("pid1 image x, manifest.json, sha256 {hash}")));
 }
 
 #[test]
+fn a_signed_image_in_the_place_of_another_is_refused() {
+    let fixture = Fixture::new();
+    sign_folder(fixture.path(), &fixture.key).unwrap();
+    check_folder(fixture.path(), &fixture.public, Some("x")).unwrap();
+    let error = check_folder(fixture.path(), &fixture.public, Some("y")).unwrap_err().to_string();
+    assert!(error.contains("holds the image `x`, and `y` was asked for"), "{error}");
+}
+
+#[test]
 fn an_unsigned_image_is_refused() {
-    Fixture::new().is_refused(&["manifest.json` is not signed", "hint: `cargo xtask sign --key FILE`"]);
+    Fixture::new().is_refused(&["manifest.json` is not signed", "hint: ask whoever published"]);
 }
 
 #[test]
@@ -117,7 +126,7 @@ fn a_signature_of_another_key_is_not_written_over() {
     fixture.sign();
     fixture.sign();
     assert!(sign_folder(fixture.path(), &other.key).unwrap_err().to_string().contains("there is a signature already"));
-    check_folder(fixture.path(), &fixture.public).unwrap();
+    check_folder(fixture.path(), &fixture.public, None).unwrap();
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn a_key_without_a_password_may_lack_its_checksum_and_a_damaged_one_signs_nothin
     // The key is 64 bytes, the checksum the 32 after them, at the end.
     let end = bytes.len();
     with(&|bytes| bytes[end - 32..].fill(0)).unwrap();
-    check_folder(fixture.path(), &fixture.public).unwrap();
+    check_folder(fixture.path(), &fixture.public, None).unwrap();
     std::fs::remove_file(path_of(&fixture.path().join(MANIFEST))).unwrap();
     assert!(with(&|bytes| bytes[end - 90] ^= 1).unwrap_err().to_string().contains("failed to sign"));
 }

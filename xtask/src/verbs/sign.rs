@@ -16,7 +16,7 @@ pub fn run(session: &Session, args: &SignArgs) -> Result<()> {
     let folder = folder(session, &args.image)?;
     if let Some(key) = &args.verify_key {
         let key = signature::public_key(key)?;
-        let (n_files, comment) = signature::check_folder(&folder, &key)?;
+        let (n_files, comment) = signature::check_folder(&folder, &key, name(&args.image))?;
         report::print(&format!("{folder}: {n_files} files are as signed: {comment}\n"));
     }
     if let Some(key) = &args.key {
@@ -26,12 +26,19 @@ pub fn run(session: &Session, args: &SignArgs) -> Result<()> {
     Ok(())
 }
 
+/// The image's name, if it is no path.
+fn name(image: &str) -> Option<&str> {
+    (!image.contains('/') && !image.starts_with('.')).then_some(image)
+}
+
 /// A name is that of an image of this checkout; a path is a folder.
 fn folder(session: &Session, image: &str) -> Result<Utf8PathBuf> {
-    let is_path = image.contains('/') || image.starts_with('.');
-    let folder = if is_path { Utf8PathBuf::from(image) } else { session.workspace.output(image) };
+    let folder = name(image).map_or_else(|| Utf8PathBuf::from(image), |name| session.workspace.output(name));
     if !folder.is_dir() {
-        bail!("there is no folder `{folder}`\nhint: build the image first, with `cargo xtask image`");
+        bail!(
+            "there is no folder `{folder}`\n\
+             hint: give the folder of an image that was built, or the name of one that `cargo xtask image NAME` has built here"
+        );
     }
     Ok(folder)
 }

@@ -40,6 +40,10 @@ replace-with = "vendor"
 
 [source.vendor]
 directory = "vendor/cargo"
+
+# Where crates come from is part of what cargo compiles; in one folder each way would undo the other's work.
+[build]
+target-dir = "target/offline"
 "#;
 
 /// Fills vendor/, and says of everything where it came from.

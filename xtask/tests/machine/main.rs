@@ -19,6 +19,7 @@ mod rebuild;
 mod refuse;
 mod restart;
 mod settings;
+mod shared;
 mod signals;
 mod support;
 mod times;
