@@ -70,8 +70,9 @@ pub fn unpack(packed: &Utf8Path, folder: &Utf8Path, max_size: u64) -> Result<Utf
     unpack::unpack(&plain, &whole, &tree, &|_, _| ()).map_err(|error| error.cause)?;
     artifact::remove(&plain)?;
     let names: Vec<_> = tree.read_dir_utf8()?.flatten().map(|entry| entry.file_name().to_owned()).collect();
-    if names != [TOP] {
-        bail!("it does not hold one `{TOP}`");
+    // What is a link as a whole would be followed by whoever reads it.
+    if names != [TOP] || tree.join(TOP).is_symlink() {
+        bail!("it does not hold one file or folder `{TOP}`");
     }
     Ok(tree.join(TOP))
 }

@@ -174,7 +174,18 @@ fn lies() -> Vec<Lie> {
         lie("a link up", "objects", "outside the root", packed(Kind::Symlink, "artifact/l", "../../../x")),
         lie("a device", "objects", "it is a device", packed(Kind::Block, "artifact/sda", "")),
         lie("a pipe", "objects", "it is a named pipe", packed(Kind::Fifo, "artifact", "")),
-        lie("another name", "objects", "it does not hold one `artifact`", packed(Kind::Regular, "other", "")),
+        lie(
+            "another name",
+            "objects",
+            "it does not hold one file or folder `artifact`",
+            packed(Kind::Regular, "other", ""),
+        ),
+        lie(
+            "a link as a whole",
+            "objects",
+            "it does not hold one file or folder",
+            packed(Kind::Symlink, "artifact", "x"),
+        ),
     ]
 }
 
