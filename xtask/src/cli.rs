@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pid1_init::config::FileSystem;
 
-use crate::disk;
 use crate::qemu;
 use crate::session::Asked;
 
+mod pin;
+mod sign;
 mod verify;
+mod volume;
 
+pub use pin::{PinArgs, PinName};
+pub use sign::SignArgs;
 pub use verify::{StepsArgs, VerifyArgs};
+pub use volume::{VolumeArgs, VolumeType};
 
 /// Build, boot and inspect machines that are one static program.
 #[derive(Parser)]
@@ -205,95 +209,6 @@ impl ImageArg {
     }
 }
 
-/// A disk file to make. The same arguments give the same file, bit for bit.
-#[derive(Args)]
-pub struct VolumeArgs {
-    /// The file; what is there already is never overwritten
-    pub file: Utf8PathBuf,
-
-    /// How large, in powers of 1024, as in 64M or 1G; the file takes only the room that is used
-    #[arg(long, value_name = "SIZE", value_parser = disk::size)]
-    pub size: u64,
-
-    /// The name by which `label = "NAME"` of a [[volume]] finds it
-    #[arg(long, value_name = "NAME")]
-    pub label: Option<String>,
-
-    /// The file system
-    #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = VolumeType::Ext4)]
-    pub kind: VolumeType,
-
-    /// The UUID; without one it is determined by the size, the type and the label
-    #[arg(long, value_name = "UUID")]
-    pub uuid: Option<String>,
-}
-
-/// What a volume is formatted with.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum VolumeType {
-    /// Linux's own; survives power cuts
-    Ext4,
-    /// FAT, which every system reads
-    Vfat,
-}
-
-impl From<VolumeType> for FileSystem {
-    fn from(kind: VolumeType) -> Self {
-        match kind {
-            VolumeType::Ext4 => Self::Ext4,
-            VolumeType::Vfat => Self::Vfat,
-        }
-    }
-}
-
-/// A version to pin.
-#[derive(Args)]
-pub struct PinArgs {
-    /// What
-    #[arg(value_enum)]
-    pub name: PinName,
-
-    /// The version, as upstream writes it
-    #[arg(value_parser = version)]
-    pub version: String,
-
-    /// Only show what would be changed
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// What is pinned.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum PinName {
-    /// The kernel
-    Linux,
-    /// The C library
-    Musl,
-    /// The standard library's source, and with it the toolchain
-    Rust,
-}
-
-/// What to sign, and with what. manifest.json is signed, which holds the hash of every other file.
-#[derive(Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["key", "verify_key", "new_key"]))]
-pub struct SignArgs {
-    /// An image of this checkout that was built, or the path of a folder with one
-    #[arg(value_name = "NAME|DIR", default_value = "hello")]
-    pub image: String,
-
-    /// Sign with this secret key; $MINISIGN_PASSWORD is its password where there is no terminal
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<Utf8PathBuf>,
-
-    /// Check signature and files by this public key: a file, or the key itself
-    #[arg(long, value_name = "FILE|KEY")]
-    pub verify_key: Option<String>,
-
-    /// Make a secret key in this file, and the public one in FILE.pub beside it (x.pub for x.key)
-    #[arg(long, value_name = "FILE")]
-    pub new_key: Option<Utf8PathBuf>,
-}
-
 /// A step of an image.
 #[derive(Args)]
 pub struct StepArgs {
@@ -380,14 +295,6 @@ pub struct QemuArgs {
     /// The program's arguments, in place of those in the spec
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
-}
-
-/// It becomes a part of URLs.
-fn version(text: &str) -> Result<String, String> {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let n_parts = text.split('.').count();
-    let is_one = (2..=3).contains(&n_parts) && text.split('.').all(is_number);
-    is_one.then(|| text.to_owned()).ok_or_else(|| "two or three numbers are expected, as in 6.12.107".to_owned())
 }
 
 fn forward(text: &str) -> Result<qemu::Forward, String> {

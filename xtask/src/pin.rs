@@ -222,6 +222,7 @@ impl Question<'_> {
             let got = got.iter().find(|got| got.url == candidate.url);
             self.settle(candidate, got, why.unwrap_or("not reached"), signed, &mut answer);
         }
+        self.say_of_guesses(got, missed, &mut answer);
         self.say_of_trees(got, &mut answer);
         self.say_of_signature(signed, &mut answer);
         Ok(answer)
@@ -252,6 +253,19 @@ impl Question<'_> {
         };
         answer.unverified.extend(consequence.map(|consequence| format!("{url}: {why}; {consequence}")));
         answer.sources.extend(sha256.map(|sha256| Source { url: url.clone(), sha256 }));
+    }
+
+    /// Of several names that a source's archive may have, most are nowhere. Only if none is there, the source is lost, and said.
+    fn say_of_guesses(&self, got: &[Got], missed: &[(&Candidate, String)], answer: &mut Answer) {
+        let mut guesses = missed.iter().filter(|(candidate, _)| candidate.is_guess);
+        let is_got = |candidate: &Candidate| got.iter().any(|got| got.url == candidate.url);
+        if self.candidates.iter().any(|candidate| candidate.is_guess && is_got(candidate)) {
+            return;
+        }
+        if let Some((candidate, why)) = guesses.next() {
+            let (url, n_others) = (&candidate.url, guesses.count());
+            answer.unverified.push(format!("{url}: {why}; left out, with {n_others} other names that were tried"));
+        }
     }
 
     fn say_of_trees(&self, got: &[Got], answer: &mut Answer) {
