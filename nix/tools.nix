@@ -74,10 +74,12 @@ in
   diffoscope
   dnsmasq
   file
+  gnupg
   iproute2
   libarchive
   minisign
   nix
   python3
   python3Packages.jsonschema
+  util-linux
 ])

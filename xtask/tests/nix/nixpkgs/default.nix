@@ -56,6 +56,7 @@ let
     "minisign"
     "nixfmt-tree"
     "qemu"
+    "util-linux"
     "xorriso"
     "xz"
   ] package;
@@ -67,6 +68,7 @@ let
     "diffoscope"
     "flex"
     "gawk"
+    "gnupg"
     "gnused"
     "go"
     "nix"
