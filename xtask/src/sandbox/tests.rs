@@ -176,7 +176,7 @@ fn processes_of_the_host_are_not_to_be_seen() {
 fn paths_are_fixed_within_walls_and_the_hosts_in_the_open() {
     let bench_closed = bench(closed(), &["sh"]);
     let sandbox = &bench_closed.sandbox;
-    assert_eq!(sandbox.inside(&sandbox.build().join("work/x")), "/build/work/x");
+    assert_eq!(sandbox.inside(&sandbox.build().join("made/x")), "/build/made/x");
     let input = Utf8Path::from_path(bench_closed.folder.path()).unwrap().join("input");
     assert_eq!(sandbox.inside(&input), "/inputs/source");
     assert_eq!(sandbox.inside(Utf8Path::new("/etc/x")), "/etc/x");
