@@ -17,6 +17,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -32,6 +33,10 @@ mod temp;
 
 /// The layout of the store; a change of it starts an empty one beside the old.
 const FORMAT: &str = "v1";
+
+/// How long [`Access::Exclusive`] is tried for. A build that was killed is gone at once, but a child that it had just forked has
+/// the store's lock, too, until it has become another program.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open store. Every holder keeps a shared lock on it; `gc` needs the only one.
 pub struct Store {
@@ -76,7 +81,7 @@ pub enum Access {
 
 impl Store {
     /// Opens the store below `root`, making it if need be, and sweeps what killed builds left in `tmp`.
-    /// With [`Access::Exclusive`] it fails at once while another process uses the store.
+    /// With [`Access::Exclusive`] it fails, after a second, while another process uses the store.
     pub fn open(root: &Utf8Path, access: Access) -> Result<Self> {
         Self::open_or_wait(root, access, &|| ())
     }
@@ -337,14 +342,17 @@ fn make_folders(root: &Utf8Path) -> io::Result<File> {
 
 /// False, if others use a store that is wanted for this process alone.
 fn lock_store(lock: &File, access: Access, on_wait: &dyn Fn()) -> io::Result<bool> {
-    let tried = if access == Access::Shared { lock.try_lock_shared() } else { lock.try_lock() };
-    match tried {
-        Ok(()) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-        Err(TryLockError::WouldBlock) if access == Access::Exclusive => Ok(false),
-        Err(TryLockError::WouldBlock) => {
-            on_wait();
-            lock.lock_shared().map(|()| true)
+    let started = Instant::now();
+    loop {
+        match if access == Access::Shared { lock.try_lock_shared() } else { lock.try_lock() } {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if access == Access::Shared => {
+                on_wait();
+                return lock.lock_shared().map(|()| true);
+            }
+            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => return Ok(false),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }

@@ -88,10 +88,18 @@ fn what_a_killed_process_left_is_swept_and_what_is_in_use_is_kept() {
 }
 
 #[test]
-fn an_exclusive_lock_waits_for_nobody_and_says_why() {
-    let (keep, _store) = store();
-    let error = Store::open(Utf8Path::from_path(keep.path()).unwrap(), Access::Exclusive).err().unwrap();
+fn an_exclusive_lock_waits_for_a_moment_and_says_why_it_is_refused() {
+    let (keep, store) = store();
+    let open = || Store::open(Utf8Path::from_path(keep.path()).unwrap(), Access::Exclusive);
+    let error = open().err().unwrap();
     assert!(error.to_string().contains("a build is using it"), "{error}");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(store);
+        });
+        open().unwrap();
+    });
 }
 
 #[test]
