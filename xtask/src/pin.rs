@@ -141,6 +141,7 @@ impl Question<'_> {
         if unpacked.n_files == 0 {
             bail!("failed to use `{url}`: the archive holds nothing below `{root}`");
         }
+        self.progress.now("hashing what was unpacked");
         artifact::normalise(&folder)?;
         let tree = artifact::hash_path(&folder)?;
         Ok((folder, tree))

@@ -18,15 +18,16 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let keys = now.get(&args.step).into_iter().chain(&last).map(|fields| fields.key());
     let Some(path) = keys.map(|key| store.log(key)).find(|path| path.is_file()) else {
         bail!(
-            "`{}` has no log: it was never made on this machine\nhint: run `cargo xtask image {}`",
+            "`{}` of {} has no log: it was never made on this machine\nhint: run `cargo xtask image {}`",
             args.step,
+            planned.image.name,
             args.asked()
         );
     };
     let text = std::fs::read(&path).with_context(|| format!("failed to read `{path}`"))?;
     session.reporter.detail(path.as_str());
     if text.is_empty() {
-        session.reporter.say(&format!("`{}` ran no tool, and printed nothing", args.step));
+        session.reporter.say(&format!("`{}` of {} ran no tool, and printed nothing", args.step, planned.image.name));
     }
     report::print(&String::from_utf8_lossy(&text));
     Ok(())

@@ -21,7 +21,8 @@ pub fn run(session: &Session, args: &StepArgs) -> Result<()> {
     let is_missing = |input: &String| now.get(input).is_none_or(|fields| store.lookup(fields.key()).is_none());
     let inputs = planned.graph.get(&args.step).into_iter().flat_map(|step| &step.inputs);
     let waiting: Vec<String> = inputs.map(|(_, input)| input.clone()).filter(is_missing).collect();
-    report::print(&explain(&args.step, now.get(&args.step), is_there, &last, &waiting));
+    let step = format!("{} of {}", args.step, planned.image.name);
+    report::print(&explain(&step, now.get(&args.step), is_there, &last, &waiting));
     Ok(())
 }
 
