@@ -143,17 +143,24 @@ fn output_line(program: &Utf8Path, args: &[&str]) -> Option<String> {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     path: Utf8PathBuf,
-    numbers: [i64; 5],
+    /// None, if there is no such file.
+    numbers: Option<[i64; 5]>,
 }
 
 impl Stamp {
-    fn of(path: &Utf8Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
+    fn of(path: &Utf8Path) -> Self {
+        Self { path: path.to_owned(), numbers: fs::metadata(path).ok().map(|metadata| Self::numbers(&metadata)) }
+    }
+
+    fn is_true(&self) -> bool {
+        Self::of(&self.path) == *self
+    }
+
+    fn numbers(metadata: &fs::Metadata) -> [i64; 5] {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let changed = metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec());
         let modified = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
-        let numbers = [number(metadata.dev()), number(metadata.ino()), number(metadata.size()), modified, changed];
-        Some(Self { path: path.to_owned(), numbers })
+        [number(metadata.dev()), number(metadata.ino()), number(metadata.size()), modified, changed]
     }
 }
 
@@ -168,7 +175,7 @@ impl Remembered {
     /// same stamp, and one that was changed in the future says that the clock jumped back: it may show that moment once more.
     fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0));
-        self.stamps.iter().all(|stamp| stamp.numbers[4] < now - SETTLED)
+        self.stamps.iter().all(|stamp| stamp.numbers.is_none_or(|[.., changed]| changed < now - SETTLED))
     }
 }
 
@@ -176,7 +183,7 @@ impl Remembered {
 const SETTLED: i64 = 3_000_000_000;
 
 /// Goes up when [`recognize`] looks at other files or asks other questions: what was remembered before does not count then.
-const RECOGNITION: u32 = 2;
+const RECOGNITION: u32 = 3;
 
 /// The tools of this host as far as they were asked for, with a memory in the store: a compiler of 150 MB is hashed once.
 pub struct Toolbox {
@@ -199,7 +206,7 @@ impl Toolbox {
         let memory_key = format!("{RECOGNITION} {name} {real}");
         let mut remembered = self.remembered.lock().map_err(|_| anyhow!("a thread panicked"))?;
         if let Some(known) = remembered.get(&memory_key)
-            && known.stamps.iter().all(|stamp| Stamp::of(&stamp.path).as_ref() == Some(stamp))
+            && known.stamps.iter().all(Stamp::is_true)
         {
             return Ok(HostTool { path, identity: known.identity.clone() });
         }
@@ -222,9 +229,10 @@ fn recognize(name: ToolName, path: &Utf8Path) -> Result<Remembered> {
     for _ in 0..N_LOOKS {
         let mut files = vec![path.canonicalize_utf8()?];
         files.extend(workers(name, path));
-        let stamps: Vec<_> = files.iter().filter_map(|file| Stamp::of(file)).collect();
+        let stamps: Vec<_> = files.iter().map(|file| Stamp::of(file)).collect();
+        files.retain(|file| file.exists());
         let identity = identify(name, path, &files)?;
-        if stamps.len() == files.len() && stamps.iter().all(|stamp| Stamp::of(&stamp.path).as_ref() == Some(stamp)) {
+        if stamps.iter().all(Stamp::is_true) {
             return Ok(Remembered { stamps, identity });
         }
     }
@@ -245,11 +253,13 @@ fn identify(name: ToolName, path: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Id
         "sh" | "libc" | "libelf" | "libcrypto" | "awk" => None,
         _ => output_line(path, &["--version"]),
     };
-    Ok(Identity { version: version.unwrap_or_default(), blake3: hasher.finalize().to_hex().to_string() })
+    // GNU sed says how it was called; where a tool is does not matter.
+    let version = version.unwrap_or_default().replace(path.as_str(), name);
+    Ok(Identity { version, blake3: hasher.finalize().to_hex().to_string() })
 }
 
-/// What of gcc does the work, or comes with it into an output or a configuration.
-const GCC_WORKERS: [&str; 9] = [
+/// What of gcc does the work, or comes with it into an output.
+const GCC_WORKERS: [&str; 8] = [
     "-print-prog-name=cc1",
     "-print-prog-name=collect2",
     "-print-file-name=crtbegin.o",
@@ -258,17 +268,20 @@ const GCC_WORKERS: [&str; 9] = [
     "-print-file-name=crtend.o",
     "-print-file-name=crtendS.o",
     "-print-file-name=libgcc.a",
-    // The kernel's configuration asks whether it is there.
-    "-print-file-name=plugin/include/plugin-version.h",
 ];
+/// Beside libgcc.a: the kernel's configuration asks whether it is there. Another package brings it, perhaps later.
+const GCC_PLUGINS: &str = "plugin/include/plugin-version.h";
 
-/// The files that do the work behind a driver command.
+/// The files that do the work behind a driver command, and those that would if they were there.
 fn workers(name: ToolName, path: &Utf8Path) -> Vec<Utf8PathBuf> {
     let is_file = |file: &Utf8PathBuf| file.is_absolute() && file.is_file();
     match name {
         "gcc" | "cc" => {
             let ask = |question: &&str| output_line(path, &[question]).map(Utf8PathBuf::from);
-            GCC_WORKERS.iter().filter_map(ask).filter(is_file).collect()
+            let mut files: Vec<_> = GCC_WORKERS.iter().filter_map(ask).filter(is_file).collect();
+            let libgcc = files.iter().find(|file| file.file_name() == Some("libgcc.a"));
+            files.extend(libgcc.map(|libgcc| libgcc.with_file_name(GCC_PLUGINS)));
+            files
         }
         "go" => {
             let folder = output_line(path, &["env", "GOTOOLDIR"]).map(Utf8PathBuf::from).unwrap_or_default();
@@ -327,13 +340,37 @@ mod tests {
         assert_eq!(first.identity, second.identity);
         assert!(first.identity.version.starts_with("rustc 1."), "{:?}", first.identity);
         assert!(!first.identity.to_string().contains('/'));
+        let sed = find("sed").ok().unwrap();
+        let elsewhere = Utf8Path::from_path(folder.path()).unwrap().join("sed");
+        std::os::unix::fs::symlink(sed.canonicalize_utf8().unwrap(), &elsewhere).unwrap();
+        let (here, there) = (recognize("sed", &sed).unwrap(), recognize("sed", &elsewhere).unwrap());
+        assert_eq!(here.identity, there.identity);
+        assert!(here.identity.version.starts_with("sed "), "{:?}", here.identity);
+    }
+
+    #[test]
+    fn a_part_of_a_compiler_that_appears_later_makes_another_tool() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        fs::write(root.join("libgcc.a"), "").unwrap();
+        let gcc = root.join("gcc");
+        fs::write(&gcc, format!("#!/bin/sh\ncase $1 in *libgcc.a) echo {root}/libgcc.a ;; *) echo none ;; esac\n"))
+            .unwrap();
+        fs::set_permissions(&gcc, fs::Permissions::from_mode(0o755)).unwrap();
+        let before = recognize("gcc", &gcc).unwrap();
+        assert!(before.stamps.iter().all(Stamp::is_true));
+        let header = root.join(GCC_PLUGINS);
+        fs::create_dir_all(header.parent().unwrap()).unwrap();
+        fs::write(header, "x").unwrap();
+        assert!(!before.stamps.iter().all(Stamp::is_true));
+        assert_ne!(recognize("gcc", &gcc).unwrap().identity, before.identity);
     }
 
     #[test]
     fn what_changed_a_moment_ago_or_in_the_future_is_not_remembered() {
         let now = UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
         let check = |seconds: i64, expect| {
-            let stamp = Stamp { path: "x".into(), numbers: [0, 0, 0, 0, seconds * 1_000_000_000] };
+            let stamp = Stamp { path: "x".into(), numbers: Some([0, 0, 0, 0, seconds * 1_000_000_000]) };
             let identity = Identity { version: String::new(), blake3: String::new() };
             assert_eq!(Remembered { stamps: vec![stamp], identity }.is_settled(now), expect, "{seconds}");
         };
