@@ -5,15 +5,19 @@
 pub const UNKNOWN: &str = "NOASSERTION";
 
 /// The strict form of a licence expression; also of one in the old form of cargo, `MIT/Apache-2.0`. None, if a name in it
-/// is not on SPDX's list.
+/// is not on SPDX's list: whoever names a text of his own (`LicenseRef-`) has to give it, too, and nobody has it here.
 pub fn canonical(text: &str) -> Option<String> {
     let tidied = spdx::Expression::canonicalize(text).ok()?.unwrap_or_else(|| text.to_owned());
-    spdx::Expression::parse(&tidied).is_ok().then_some(tidied)
+    is_valid(&tidied).then_some(tidied)
 }
 
-/// Whether this is a licence expression in the strict form.
+/// Whether this is a licence expression in the strict form, of licences and exceptions on SPDX's list.
 pub fn is_valid(text: &str) -> bool {
-    spdx::Expression::parse(text).is_ok()
+    let is_listed = |part: &spdx::expression::ExpressionReq| {
+        let addition = part.req.addition.as_ref();
+        part.req.license.id().is_some() && addition.is_none_or(|addition| addition.id().is_some())
+    };
+    spdx::Expression::parse(text).is_ok_and(|expression| expression.requirements().all(is_listed))
 }
 
 #[cfg(test)]
@@ -32,6 +36,9 @@ mod tests {
             Some("Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT"),
         );
         check("My own", None);
+        check("LicenseRef-Acme", None);
+        check("MIT OR LicenseRef-Acme", None);
+        check("Apache-2.0 WITH AdditionRef-Acme", None);
         check("MIT OR", None);
         check("", None);
     }

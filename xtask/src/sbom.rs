@@ -120,7 +120,7 @@ impl<'a> Document<'a> {
 
     /// The image and its files.
     fn image(&mut self) {
-        self.add(&Package { id: IMAGE, name: &self.manifest.image, purpose: "OPERATING-SYSTEM", ..Package::default() });
+        self.add(&Package { id: IMAGE, name: &self.manifest.image, purpose: "OPERATING_SYSTEM", ..Package::default() });
         let linux = self.manifest.inputs.get(LINUX).map_or(UNKNOWN, |input| input.license.as_str());
         for (name, file) in &self.manifest.files {
             let id = file_id(name);
@@ -291,8 +291,9 @@ fn cpe(product: &str, version: &str) -> String {
     format!("cpe:2.3:{part}{product}:{quoted}:*:*:*:*:*:*:*")
 }
 
-/// Source: the purl specification; a version's `+` would be read as a space.
+/// Source: the purl specification; Go's names are in lower case there, and a version's `+` would be read as a space.
 fn purl(kind: &str, name: &str, version: &str) -> String {
+    let name = if kind == "golang" { name.to_lowercase() } else { name.to_owned() };
     format!("pkg:{kind}/{name}@{}", version.replace('%', "%25").replace('+', "%2B"))
 }
 

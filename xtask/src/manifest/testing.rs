@@ -60,7 +60,7 @@ pub fn manifest() -> Manifest {
             go: Some(GoBuild {
                 version: "1.19.8".to_owned(),
                 module: None,
-                modules: map([("example.org/a v1.0.0+incompatible", "h1:a=".to_owned())]),
+                modules: map([("example.org/A v1.0.0+incompatible", "h1:a=".to_owned())]),
             }),
         },
         inputs: map([

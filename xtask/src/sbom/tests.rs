@@ -21,6 +21,22 @@ fn is_related(document: &Value, from: &str, how: &str, to: &str) -> bool {
     document["relationships"].as_array().unwrap().contains(&expect)
 }
 
+/// As the specification's JSON schema writes them; in its other formats they have a hyphen.
+const PURPOSES: [&str; 12] = [
+    "APPLICATION",
+    "ARCHIVE",
+    "CONTAINER",
+    "DEVICE",
+    "FILE",
+    "FIRMWARE",
+    "FRAMEWORK",
+    "INSTALL",
+    "LIBRARY",
+    "OPERATING_SYSTEM",
+    "OTHER",
+    "SOURCE",
+];
+
 /// Sections 6 (document), 7 (packages) and 11 (relationships).
 #[test]
 fn the_document_has_what_the_specification_wants() {
@@ -38,6 +54,8 @@ fn the_document_has_what_the_specification_wants() {
         }
         let license = package["licenseDeclared"].as_str().unwrap();
         assert!(license == UNKNOWN || licence::is_valid(license), "{package}");
+        let purpose = package["primaryPackagePurpose"].as_str().unwrap();
+        assert!(PURPOSES.contains(&purpose), "{purpose}");
         let supplier = package["supplier"].as_str().unwrap();
         assert!(supplier == UNKNOWN || supplier.starts_with("Organization: "), "{package}");
     }
@@ -61,7 +79,7 @@ fn components_have_the_names_of_vulnerability_databases() {
     check("musl", &["cpe:2.3:a:musl-libc:musl:1.2.6:*:*:*:*:*:*:*", "pkg:generic/musl@1.2.6"]);
     check("rust-std", &["cpe:2.3:a:rust-lang:rust:1.95.0:*:*:*:*:*:*:*", "pkg:generic/rust-std@1.95.0"]);
     check("Go standard library", &["cpe:2.3:a:golang:go:1.19.8:*:*:*:*:*:*:*", "pkg:golang/stdlib@1.19.8"]);
-    check("example.org/a", &["pkg:golang/example.org/a@v1.0.0%2Bincompatible"]);
+    check("example.org/A", &["pkg:golang/example.org/a@v1.0.0%2Bincompatible"]);
     check("odd_name", &["pkg:cargo/odd_name@1.0.0%2Bmeta"]);
 }
 
