@@ -38,8 +38,10 @@ impl Signer<'_> {
         command.args(["--keyring", self.keyring.as_str(), message.as_str()]);
         let output = command.output().context("failed to run `gpgv`")?;
         let status = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (keys, n_signatures) = (signing_keys(&status), status.matches("[GNUPG:] NEWSIG").count());
-        if !output.status.success() || keys != [self.fingerprint] || n_signatures != 1 {
+        let (keys, count) = (signing_keys(&status), |word: &str| status.matches(&format!("[GNUPG:] {word}")).count());
+        // Of a key that is revoked or expired, gpgv says VALIDSIG as well, and ends with 0; but not GOODSIG.
+        let is_one_good_signature = count("NEWSIG") == 1 && count("GOODSIG ") == 1;
+        if !output.status.success() || keys != [self.fingerprint] || !is_one_good_signature {
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "\n  ");
             bail!("its signature is not a good one of the key {}\n  {said}", self.fingerprint);
         }

@@ -51,6 +51,13 @@ impl Key {
         String::from_utf8(self.gpg(&["--clearsign"], text)).unwrap()
     }
 
+    /// With the certificate that gpg writes beside each new key; a colon in it keeps people from using it by accident.
+    fn revoke(&self) {
+        let path = self.home.path().join("openpgp-revocs.d").join(format!("{}.rev", self.public().fingerprint));
+        let certificate = std::fs::read_to_string(path).unwrap().replace(":-----BEGIN", "-----BEGIN");
+        self.gpg(&["--import"], &certificate);
+    }
+
     fn public(&self) -> Public {
         let fingerprints = fingerprints(&self.gpg(&["--with-colons", "--list-keys"], ""));
         Public { keyring: self.gpg(&["--export"], ""), fingerprint: fingerprints[0].clone() }
@@ -81,6 +88,8 @@ fn fingerprints(listing: &[u8]) -> Vec<String> {
 struct Signed {
     /// The signer's.
     key: Public,
+    /// The same after its end.
+    revoked: Public,
     other: Public,
     /// With upstream's archive.
     list: String,
@@ -93,7 +102,9 @@ fn signed() -> &'static Signed {
         let (key, other) = (Key::new(), Key::new());
         let list = format!("{}  linux-6.1.2.tar.xz\n{}  other\n", sha256(&upstream()), "0".repeat(64));
         let (list, short_list) = (key.sign(&list), key.sign("of nothing here\n"));
-        Signed { key: key.public(), other: other.public(), list, short_list }
+        let public = key.public();
+        key.revoke();
+        Signed { key: public, revoked: key.public(), other: other.public(), list, short_list }
     });
     &SIGNED
 }
@@ -219,6 +230,12 @@ fn a_list_that_another_key_signed_is_refused() {
     Stage::new().check_refused(other, &other.fingerprint, &[NO_GOOD, &other.fingerprint]);
     // Who changes the keyring, and signs with the key that is in it now, is not believed either.
     Stage::new().check_refused(key, &other.fingerprint, &[NO_GOOD]);
+}
+
+#[test]
+fn a_list_of_a_key_that_was_revoked_is_refused() {
+    let revoked = &signed().revoked;
+    Stage::new().check_refused(revoked, &revoked.fingerprint, &[NO_GOOD]);
 }
 
 #[test]
