@@ -163,8 +163,11 @@ fn check_files(folder: &Utf8Path, listed: &Listed) -> Result<()> {
         }
     }
     let known: BTreeSet<&str> = listed.files.keys().map(String::as_str).collect();
-    let entries = folder.read_dir_utf8().with_context(|| format!("failed to list `{folder}`"))?;
-    let mut others: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_owned()).collect();
+    let context = || format!("failed to list `{folder}`");
+    // Also a name that is no text.
+    let entries = std::fs::read_dir(folder).with_context(context)?;
+    let name = |entry: std::io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let mut others = entries.map(name).collect::<std::io::Result<Vec<String>>>().with_context(context)?;
     others.retain(|name| !known.contains(name.as_str()) && name != MANIFEST && *name != path_of(MANIFEST.into()));
     others.sort();
     problems.extend(others.iter().map(|name| format!("`{name}` is there too, and {MANIFEST} does not name it")));

@@ -107,7 +107,10 @@ fn changed_missing_and_further_files_are_told_together() {
     fixture.sign();
     fixture.write("bzImage", "tampered");
     fixture.write("another", "");
-    fixture.is_refused(&["`bzImage` has other content", "Expected: sha256", "`another` is there too"]);
+    let no_text: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"evil\xff");
+    std::fs::write(fixture.folder.path().join(no_text), "").unwrap();
+    let others = ["`another` is there too", "`evil\u{fffd}` is there too"];
+    fixture.is_refused(&[&["`bzImage` has other content", "Expected: sha256"][..], &others].concat());
     std::fs::remove_file(fixture.path().join("bzImage")).unwrap();
     fixture.is_refused(&["`bzImage` cannot be read"]);
 }
