@@ -154,7 +154,7 @@ pub fn compare(published: &Published, here: &Published) -> Comparison {
         list.iter().map(|(name, step)| (name.clone(), what(step))).collect()
     };
     let inputs = |manifest: &Published| -> BTreeMap<String, String> {
-        let text = |input: &Input| format!("{} (tree {})", input.version, short(&input.tree));
+        let text = |input: &Input| format!("{} (tree {})", input.version, input.tree);
         manifest.inputs.iter().map(|(name, input)| (name.clone(), text(input))).collect()
     };
     let files = |manifest: &Published| -> BTreeMap<String, String> {
@@ -167,7 +167,7 @@ pub fn compare(published: &Published, here: &Published) -> Comparison {
         manifest.crates.iter().map(|(name, found)| (name.clone(), format!("sha256 {}", found.sha256))).collect()
     };
     let recipe: fn(&Step) -> String = |step| step.recipe.clone();
-    let id: fn(&Step) -> String = |step| short(&step.id);
+    let id: fn(&Step) -> String = |step| step.id.clone();
     Comparison {
         image: here.image.clone(),
         n_files: files(published).len(),
@@ -193,10 +193,6 @@ fn others(published: &BTreeMap<String, String>, here: &BTreeMap<String, String>)
         (theirs != ours).then(|| Other { name: name.clone(), published: theirs, here: ours })
     };
     names.into_iter().filter_map(other).collect()
-}
-
-fn short(hash: &str) -> String {
-    hash.chars().take(12).collect()
 }
 
 impl Comparison {
@@ -285,6 +281,13 @@ mod tests {
             told.iter().map(|part| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"))).collect();
         assert!(places.is_sorted(), "{text}");
         assert!(text.ends_with("what is listed first may explain it\n"), "{text}");
+    }
+
+    #[test]
+    fn every_digit_of_an_id_counts() {
+        let id = |last: &str| format!("\"{}{last}\"", "0".repeat(63));
+        let [ours, theirs] = ["1", "2"].map(|last| parse(&TEXT.replace("\"11\"", &id(last))).unwrap());
+        assert!(!compare(&ours, &theirs).is_same());
     }
 
     #[test]
