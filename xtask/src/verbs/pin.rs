@@ -110,6 +110,9 @@ fn edit_rust(
     ];
     if *version != pin.version {
         by_hand.push(format!("run `rustup toolchain install {version}`, if rustup does not do so by itself"));
+        by_hand.push(format!(
+            "for Nix, run `nix flake update rust-overlay`, if the locked one does not know {version} yet"
+        ));
         by_hand.push(
             "look whether `keep` still names all that std is compiled from, and whether std needs other crates: the step \
              `rust-std` is locked, and fails if so"
