@@ -19,6 +19,7 @@ use super::host::{Clock, Host};
 use super::steps::Steps;
 use super::variations::{self, Answers};
 use crate::graph::Graph;
+use crate::image::{Image, Origin};
 use crate::interrupt;
 use crate::qemu::interrupt::Interrupts;
 use crate::report::Reporter;
@@ -74,19 +75,21 @@ const N_SWEEPS: u32 = 20;
 
 impl<'a> Second<'a> {
     /// Prepares the side below the store's `tmp`: on its disk there is room for a build.
-    pub fn new(session: &'a Session, store: &Store, asked: &Asked<'_>) -> Result<Self> {
+    pub fn new(session: &'a Session, store: &Store, asked: &Asked<'_>, image: &Image) -> Result<Self> {
         let temp = store.temp("verify")?;
         let child = Arc::new(Mutex::new(None));
         let guard = end_on_signals(Arc::clone(&child), temp.path().to_owned())?;
         let host = Host::new(temp.path())?;
         // Of another length than most checkouts' paths: a string's length moves what follows it.
-        let checkout = checkout::copy(&session.workspace, &temp.path().join("the-checkout-of-somebody-else"))?;
+        let to = temp.path().join("the-checkout-of-somebody-else");
+        let root = session.workspace.root();
+        let checkout = checkout::copy(&session.workspace, &to, store.root(), &named(asked, image, root)?)?;
         for file in ["alpha", "beta", "gamma", "delta"] {
             std::fs::write(host.order().join(file), "").context("failed to prepare the second side")?;
         }
         let program = temp.path().join("xtask");
         std::fs::copy(THIS_PROGRAM, &program).context("failed to copy this program to the second side")?;
-        let image = image_there(asked, session.workspace.root(), checkout.root())?;
+        let image = image_there(asked, root, checkout.root())?;
         Ok(Self { session, host, checkout, program, image, temp, child, _guard: guard })
     }
 
@@ -189,16 +192,38 @@ fn needed<'a>(graph: &'a Graph, goals: &[&'a str]) -> BTreeSet<&'a str> {
     seen
 }
 
+/// Every path that the image is asked for by, or made of.
+fn named(asked: &Asked<'_>, image: &Image, root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let asked = path_of(asked).map(absolute).transpose()?;
+    let program = match &image.program.origin {
+        Origin::File(path) | Origin::Go(path) => Some(path),
+        Origin::Package(_) => None,
+    };
+    let parts = program.into_iter().chain(image.files.iter().map(|file| &file.source));
+    Ok(asked.into_iter().chain(parts.map(|path| root.join(path))).collect())
+}
+
+/// The path by which an image is asked for, if it is not asked for by its name.
+fn path_of<'a>(asked: &'a Asked<'_>) -> Option<&'a Utf8Path> {
+    match asked {
+        Asked::Spec(name) if !name.contains('/') && !name.ends_with(".toml") => None,
+        Asked::Spec(path) => Some(Utf8Path::new(path)),
+        Asked::Program(file) => Some(file),
+    }
+}
+
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    camino::absolute_utf8(path).with_context(|| format!("failed to read `{path}`"))
+}
+
 /// The arguments that ask for the same image in the copy.
 fn image_there(asked: &Asked<'_>, root: &Utf8Path, copy: &Utf8Path) -> Result<Vec<String>> {
-    let absolute = |path: &Utf8Path| {
-        let path = camino::absolute_utf8(path).with_context(|| format!("failed to read `{path}`"))?;
-        anyhow::Ok(path.strip_prefix(root).map_or_else(|_| path.clone(), |inside| copy.join(inside)).to_string())
-    };
-    Ok(match asked {
-        Asked::Spec(name) if !name.contains('/') && !name.ends_with(".toml") => vec![(*name).to_owned()],
-        Asked::Spec(path) => vec![absolute(Utf8Path::new(path))?],
-        Asked::Program(file) => vec!["--file".to_owned(), absolute(file)?],
+    let there = |path: Utf8PathBuf| path.strip_prefix(root).map_or_else(|_| path.clone(), |inside| copy.join(inside));
+    let path = path_of(asked).map(absolute).transpose()?.map(there);
+    Ok(match (asked, path) {
+        (Asked::Spec(name), None) => vec![(*name).to_owned()],
+        (Asked::Spec(_), Some(path)) => vec![path.to_string()],
+        (Asked::Program(_), path) => [Some("--file".into()), path].into_iter().flatten().map(String::from).collect(),
     })
 }
 

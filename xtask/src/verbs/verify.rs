@@ -39,7 +39,7 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Result<u8> {
     let store = session.store(Access::Shared)?;
     let usual = build_usual(session, &planned, &store, args.step.as_deref())?;
     // From here on a signal is for the second side: it takes its folder along.
-    let second = Second::new(session, &store, &asked)?;
+    let second = Second::new(session, &store, &asked, &planned.image)?;
     let verdict = verify(session, &planned, &store, &usual, &second, args);
     if args.keep {
         let kept = workspace::kept_verification(&planned.image.name)?;
