@@ -12,6 +12,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_millis(200);
 
 /// Everything that is said to the user while work goes on.
+#[derive(Clone)]
 pub struct Reporter {
     bars: Option<MultiProgress>,
     /// Say also what needed no work.

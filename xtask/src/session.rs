@@ -55,6 +55,7 @@ impl std::fmt::Display for Asked<'_> {
 }
 
 /// What every verb starts from.
+#[derive(Clone)]
 pub struct Session {
     /// The checkout.
     pub workspace: Workspace,

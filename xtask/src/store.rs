@@ -59,6 +59,9 @@ pub struct Trace {
     /// without tools, or of recipes that have another name since.
     #[serde(default = "is_hermetic")]
     pub hermetic: bool,
+    /// Whether a shared cache gave it, and nobody here made it.
+    #[serde(default)]
+    pub elsewhere: bool,
 }
 
 fn is_hermetic() -> bool {

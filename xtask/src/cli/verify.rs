@@ -28,7 +28,7 @@ pub struct VerifyArgs {
     #[arg(long, conflicts_with = "against")]
     pub keep: bool,
 
-    /// Build once, as always, and compare with the manifest.json that someone else published
+    /// Build once, without a cache, and compare with the manifest.json that someone else published
     #[arg(long, value_name = "FILE")]
     pub against: Option<Utf8PathBuf>,
 

@@ -79,6 +79,7 @@ impl<'a> Run<'a> {
             fields: built.fields.clone(),
             seconds: 0.0,
             hermetic: built.hermetic,
+            elsewhere: true,
         })
     }
 
@@ -132,9 +133,10 @@ impl<'a> Run<'a> {
         fs::write(&log, format!("made elsewhere, and taken from the cache {cache}\n"))
             .with_context(|| format!("failed to write the log `{log}`"))?;
         let seconds = started.elapsed().as_secs_f64();
-        store.record(&Trace { step: step.name.clone(), id, fields: fields.clone(), seconds, hermetic: true })?;
+        let (name, fields) = (step.name.clone(), fields.clone());
+        store.record(&Trace { step: name, id, fields: fields.clone(), seconds, hermetic: true, elsewhere: true })?;
         self.engine.reporter.say(&format!("{}: from the cache, in {seconds:.1} s", step.name));
-        Ok(Some(Built { key, id, fields: fields.clone(), hermetic: true }))
+        Ok(Some(Built { key, id, fields, hermetic: true }))
     }
 
     /// Offers also what the store had already, so that a machine with a full store fills an empty cache.

@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
         let seconds = progress.seconds();
         // A step without tools of the host needs no walls.
         let hermetic = engine.walls.are_closed() || step.recipe.tools().is_empty();
-        let trace = Trace { step: step.name.clone(), id, fields: fields.clone(), seconds, hermetic };
+        let trace = Trace { step: step.name.clone(), id, fields: fields.clone(), seconds, hermetic, elsewhere: false };
         engine.store.record(&trace)?;
         Ok((id, hermetic))
     }

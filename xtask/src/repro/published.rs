@@ -73,6 +73,8 @@ pub struct Other {
 #[derive(Debug, Serialize)]
 pub struct Comparison {
     image: String,
+    /// Steps that a cache gave, and nobody here made.
+    elsewhere: Vec<String>,
     n_files: usize,
     n_steps: usize,
     inputs: Vec<Other>,
@@ -148,8 +150,8 @@ impl Page {
 /// What tells of the other files, and of the toolchain; all that it says is compared anyway.
 const EVIDENCE: [&str; 3] = [MANIFEST, provenance::FILE, sbom::FILE];
 
-/// Compares what was published with what is here.
-pub fn compare(published: &Published, here: &Published) -> Comparison {
+/// Compares what was published with what is here, of which the steps `elsewhere` were not made here.
+pub fn compare(published: &Published, here: &Published, elsewhere: Vec<String>) -> Comparison {
     let said = |list: &BTreeMap<String, Step>, what: fn(&Step) -> String| -> BTreeMap<String, String> {
         list.iter().map(|(name, step)| (name.clone(), what(step))).collect()
     };
@@ -170,6 +172,7 @@ pub fn compare(published: &Published, here: &Published) -> Comparison {
     let id: fn(&Step) -> String = |step| step.id.clone();
     Comparison {
         image: here.image.clone(),
+        elsewhere,
         n_files: files(published).len(),
         n_steps: published.steps.len(),
         inputs: others(&inputs(published), &inputs(here)),
@@ -230,6 +233,15 @@ impl Comparison {
             let steps = if self.n_steps > 0 { format!(" and {} steps", self.n_steps) } else { String::new() };
             let besides = if text.is_empty() { "" } else { ", although what is listed above is not" };
             let _ = writeln!(text, "{}: all {} files{} are those published{besides}", self.image, self.n_files, steps);
+            if !self.elsewhere.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "NOT made here, but taken from a cache in an earlier build: {}\n\
+                     hint: `cargo xtask verify {}` makes all of it anew, and compares",
+                    self.elsewhere.join(", "),
+                    self.image
+                );
+            }
             return text;
         }
         let has_cause = causes.iter().any(|(_, list)| !list.is_empty());
@@ -261,7 +273,7 @@ mod tests {
 
     fn changed(changes: &[(&str, &str)]) -> Comparison {
         let text = changes.iter().fold(TEXT.to_owned(), |text, (from, to)| text.replace(from, to));
-        compare(&parse(TEXT).unwrap(), &parse(&text).unwrap())
+        compare(&parse(TEXT).unwrap(), &parse(&text).unwrap(), Vec::new())
     }
 
     #[test]
@@ -269,6 +281,13 @@ mod tests {
         let same = changed(&[]);
         assert!(same.is_same());
         assert_eq!(same.text(), "hello: all 1 files and 1 steps are those published\n");
+    }
+
+    #[test]
+    fn what_a_cache_gave_is_told() {
+        let ours = parse(TEXT).unwrap();
+        let text = compare(&ours, &ours, vec!["kernel".to_owned()]).text();
+        assert!(text.contains("NOT made here") && text.contains("in an earlier build: kernel\n"), "{text}");
     }
 
     #[test]
@@ -287,7 +306,7 @@ mod tests {
     fn every_digit_of_an_id_counts() {
         let id = |last: &str| format!("\"{}{last}\"", "0".repeat(63));
         let [ours, theirs] = ["1", "2"].map(|last| parse(&TEXT.replace("\"11\"", &id(last))).unwrap());
-        assert!(!compare(&ours, &theirs).is_same());
+        assert!(!compare(&ours, &theirs, Vec::new()).is_same());
     }
 
     #[test]
@@ -332,7 +351,7 @@ mod tests {
             let text = format!(
                 "{{ \"images\": {{ \"hello\": {{ \"files\": {file} }} }}, \"toolchain\": {{ \"gcc\": \"gcc 13\" }} }}"
             );
-            compare(&parse(&text).unwrap(), &parse(TEXT).unwrap())
+            compare(&parse(&text).unwrap(), &parse(TEXT).unwrap(), Vec::new())
         };
         assert!(page("aa").is_same());
         assert!(

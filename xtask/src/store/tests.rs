@@ -18,7 +18,7 @@ fn file(store: &Store, text: &str) -> (Temp, Utf8PathBuf) {
 fn trace(id: ArtifactId) -> Trace {
     let mut fields = Fields::default();
     fields.set("a", 1);
-    Trace { step: "s".into(), id, fields, seconds: 0.5, hermetic: true }
+    Trace { step: "s".into(), id, fields, seconds: 0.5, hermetic: true, elsewhere: false }
 }
 
 #[test]

@@ -16,4 +16,11 @@ fn an_empty_store_takes_an_image_from_a_cache_and_it_is_the_same() {
     assert!(ran.started().iter().all(|step| step.starts_with("crates-")), "{}", ran.stderr);
     ran.says(&["kernel: from the cache", "initramfs: from the cache", "program: from the cache"]);
     assert!(read() == expected);
+    let mut verify = this.command(&["verify", "--against", "docs/hashes.json", "--cache", cache]);
+    let ran = Ran::new(verify.env("PID1_STORE", store.path()).output().unwrap()).expect(0);
+    assert!(
+        ran.stdout.contains("NOT made here, but taken from a cache in an earlier build: init, initramfs, kernel"),
+        "{}",
+        ran.stdout
+    );
 }
