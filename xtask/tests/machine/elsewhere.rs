@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::machine::{Machine, PATIENCE, Running, compiled, start};
+use crate::machine::{Machine, PATIENCE, Running, build_and_start, compiled};
 use crate::support::Checkout;
 
 /// Debian's busybox-static, or any other distribution's.
@@ -67,7 +67,7 @@ fn check(checkout: Checkout, program: &str, expect: &str) {
 fn debians_busybox_serves_http() {
     let this = Checkout::this();
     let mut command = this.command(&["qemu", "--file", &busybox(), "-p", "0:80", "--", "httpd", "-f"]);
-    let mut machine = start(this, &mut command);
+    let mut machine = build_and_start(this, &mut command);
     let answer = get(port(&mut machine), "/etc/pid1.conf");
     assert!(answer.contains("program = /bin/busybox"), "{answer}");
 }
@@ -76,7 +76,7 @@ fn debians_busybox_serves_http() {
 fn debians_busybox_is_a_shell_with_job_control() {
     let this = Checkout::this();
     let mut command = this.command(&["qemu", "--file", &busybox(), "--", "sh"]);
-    let mut shell = start(this, &mut command);
+    let mut shell = build_and_start(this, &mut command);
     shell.wait_for("# ");
     shell.type_in("echo $((6 * 7)) $(tty)\r");
     shell.wait_for("42 /dev/pts/0");

@@ -127,8 +127,17 @@ impl Machine {
     /// Boots it, to talk with it.
     pub fn start(self) -> Running {
         let mut command = self.command();
-        start(self.checkout, &mut command)
+        build_and_start(self.checkout, &mut command)
     }
+}
+
+/// Starts `xtask qemu`, when all that it boots is there: a kernel takes longer than any machine is waited for.
+pub fn build_and_start(checkout: Checkout, command: &mut Command) -> Running {
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let (verb, flags) = args.split_first().expect("a verb");
+    let mut build = checkout.command(&[]);
+    Ran::new(build.arg(verb).arg("--dry-run").args(flags).output().unwrap()).expect(0);
+    start(checkout, command)
 }
 
 /// Starts a command of `checkout`, to talk with the machine that it boots.
