@@ -1,7 +1,7 @@
 //! What can be told of steps before anything runs: the key of a step whose inputs' ids are known, whether or not the inputs
 //! themselves are there. Such a step needs none of them while its output can be had, from the store or from a shared cache.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Instant;
 
@@ -66,6 +66,33 @@ impl<'a> Run<'a> {
             .collect()
     }
 
+    /// Forgets the steps that were looked up or made with an input that has come to something else since, and all that follows
+    /// from them. False, if there are none.
+    pub(super) fn forget_stale(&self) -> Result<bool> {
+        let (mut known, mut stale) = (BTreeMap::new(), BTreeSet::new());
+        let foreseen: BTreeMap<_, _> = self.only_foreseen().into_iter().collect();
+        for step in self.graph.in_order() {
+            let slot = self.slot(&step.name)?;
+            let Some(built) = slot.as_ref().or_else(|| foreseen.get(step.name.as_str())) else { continue };
+            let is_other = |(role, input): &(String, String)| {
+                let used = built.fields.get(&format!("input.{role}"));
+                stale.contains(input.as_str())
+                    || known.get(input.as_str()).zip(used).is_some_and(|(id, used): (&String, _)| id != used)
+            };
+            if step.recipe.declared().is_none() && step.inputs.iter().any(is_other) {
+                stale.insert(step.name.as_str());
+            }
+            known.insert(step.name.as_str(), built.id.to_string());
+        }
+        for name in &stale {
+            *self.slot(name)? = None;
+        }
+        if !stale.is_empty() {
+            self.foreseen.lock().map_err(|_| anyhow!("a thread panicked"))?.clear();
+        }
+        Ok(!stale.is_empty())
+    }
+
     /// Remembers a success of somebody else that this build went by, so that the next one foresees the same without asking.
     pub(super) fn keep_foreseen(&self, step: &Step, built: &Built) -> Result<()> {
         self.engine.remember(step, &built.fields);
@@ -90,6 +117,21 @@ impl<'a> Run<'a> {
             return Ok(true);
         }
         Ok(step.recipe.network().is_none() && self.shared_trace(step, &fields).is_some())
+    }
+
+    /// A success that nobody recorded, or not under this name of the recipe: the store has what is declared. Nothing else is
+    /// asked of such a step.
+    pub(super) fn declared_trace(&self, step: &Step, fields: &Fields) -> Option<Trace> {
+        let (id, store) = (step.recipe.declared()?, self.engine.store);
+        if store.object(id).is_none() || !self.is_intact(id).unwrap_or(false) {
+            return None;
+        }
+        let trace = Trace { step: step.name.clone(), id, fields: fields.clone(), seconds: 0.0, hermetic: true };
+        if let Err(error) = store.record(&trace) {
+            // The artifact is good all the same.
+            self.engine.reporter.detail(&crate::report::render(&error));
+        }
+        Some(trace)
     }
 
     /// What the shared cache knows of a step. One with a declared output needs no word of others.

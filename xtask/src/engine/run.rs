@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -24,7 +24,7 @@ use crate::store::{Claim, FULL_HINT, Temp, Trace};
 /// One run of a graph: what is done so far.
 pub struct Run<'a> {
     pub(super) engine: &'a Engine<'a>,
-    graph: &'a Graph,
+    pub(super) graph: &'a Graph,
     /// Locked while a step is being made, so that a second asker waits for the first.
     pub(super) done: BTreeMap<&'a str, Mutex<Option<Built>>>,
     /// What steps will come to, as far as that was asked and can be told.
@@ -63,7 +63,7 @@ impl<'a> Run<'a> {
         if self.engine.offline {
             self.require_offline(goals)?;
         }
-        self.make_intact(goals)?;
+        self.make_consistent(goals)?;
         self.offer_all()?;
         let foreseen = self.only_foreseen();
         for (name, built) in &foreseen {
@@ -79,8 +79,25 @@ impl<'a> Run<'a> {
             .collect())
     }
 
+    /// Makes the goals of the very inputs that this run comes to. A damaged artifact that is made again may be another one
+    /// than before, and by then something else may have been looked up by the old one's id.
+    fn make_consistent(&self, goals: &[&'a str]) -> Result<()> {
+        for _ in 0..N_REPAIRS {
+            self.make_intact(goals)?;
+            if !self.forget_stale()? {
+                return Ok(());
+            }
+        }
+        bail!("artifacts are other ones each time that they are made\nhint: check the disk of the store")
+    }
+
     pub(super) fn step(&self, name: &str) -> Result<&'a Step> {
         self.graph.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))
+    }
+
+    pub(super) fn slot(&self, name: &str) -> Result<MutexGuard<'_, Option<Built>>> {
+        let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
+        slot.lock().map_err(|_| anyhow!(NOT_STARTED))
     }
 
     /// Makes steps side by side.
@@ -99,8 +116,7 @@ impl<'a> Run<'a> {
     }
 
     fn make_one(&self, name: &'a str) -> Result<Built> {
-        let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
-        let mut slot = slot.lock().map_err(|_| anyhow!(NOT_STARTED))?;
+        let mut slot = self.slot(name)?;
         if let Some(built) = slot.as_ref() {
             return Ok(built.clone());
         }
@@ -123,8 +139,7 @@ impl<'a> Run<'a> {
                         "{name}: its artifact {} in the store is damaged; making it again",
                         built.id.short()
                     ));
-                    let slot = self.done.get(name).ok_or_else(|| anyhow!("there is no step `{name}`"))?;
-                    *slot.lock().map_err(|_| anyhow!(NOT_STARTED))? = None;
+                    *self.slot(name)? = None;
                 }
             }
             if n_damaged == 0 {
@@ -134,7 +149,7 @@ impl<'a> Run<'a> {
         bail!("artifacts are damaged as soon as they are made: {}\nhint: check the disk of the store", names.join(", "))
     }
 
-    fn is_intact(&self, id: ArtifactId) -> Result<bool> {
+    pub(super) fn is_intact(&self, id: ArtifactId) -> Result<bool> {
         let is_known =
             |run: &Self| run.intact.lock().map(|intact| intact.contains(&id)).map_err(|_| anyhow!(NOT_STARTED));
         if is_known(self)? {
@@ -188,7 +203,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn hit(&self, step: &Step, fields: Fields) -> Option<Built> {
-        let trace = self.engine.trace(fields.key())?;
+        let trace = self.engine.trace(fields.key()).or_else(|| self.declared_trace(step, &fields))?;
         self.engine.reporter.detail(&format!("{}: up to date, {}", step.name, trace.id.short()));
         Some(Built { key: fields.key(), id: trace.id, fields, hermetic: trace.hermetic })
     }

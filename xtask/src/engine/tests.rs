@@ -27,6 +27,8 @@ struct Text {
     at_hand: bool,
     file: Option<FileInput>,
     fails: bool,
+    /// What it makes is another thing each time.
+    varies: bool,
 }
 
 impl Recipe for Text {
@@ -49,7 +51,7 @@ impl Recipe for Text {
         self.file.clone().into_iter().collect()
     }
     fn run(&self, job: &Job<'_>) -> Result<()> {
-        self.n_runs.fetch_add(1, Ordering::SeqCst);
+        let n_before = self.n_runs.fetch_add(1, Ordering::SeqCst);
         job.sandbox.note("a line of the log");
         if self.fails {
             let status = std::os::unix::process::ExitStatusExt::from_raw(3 << 8);
@@ -58,6 +60,9 @@ impl Recipe for Text {
         let mut text = self.always.clone().unwrap_or_else(|| self.text.clone());
         for (role, path) in &job.inputs {
             text.push_str(&format!(" {role}={}", fs::read_to_string(path)?));
+        }
+        if self.varies {
+            text.push_str(&n_before.to_string());
         }
         if let Some(file) = &self.file {
             text.push_str(&fs::read_to_string(job.files.join(&file.name))?);
@@ -94,6 +99,10 @@ impl Bench {
     }
 
     fn build_as(&self, offline: bool, steps: Vec<Step>, goal: &str) -> Result<String> {
+        Ok(self.build_all(offline, steps, &[goal])?.remove(0))
+    }
+
+    fn build_all(&self, offline: bool, steps: Vec<Step>, goals: &[&str]) -> Result<Vec<String>> {
         let toolbox = Toolbox::open(&self.store);
         let engine = Engine {
             workspace: &self.workspace,
@@ -107,13 +116,19 @@ impl Bench {
             offline,
             cache: None,
         };
-        let report = engine.build(&Graph::new(steps)?, &[goal])?;
-        let id = report.built.get(goal).unwrap().id;
-        Ok(fs::read_to_string(self.store.object(id).unwrap())?)
+        let report = engine.build(&Graph::new(steps)?, goals)?;
+        let read = |goal: &&str| fs::read_to_string(self.store.object(report.built[*goal].id).unwrap());
+        Ok(goals.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     fn build(&self, steps: Vec<Step>, goal: &str) -> Result<String> {
         self.build_as(false, steps, goal)
+    }
+
+    /// What a step was recorded to have made.
+    fn trace_of(&self, step: &str) -> Trace {
+        let mut traces = self.store.traces().unwrap().into_iter().filter_map(|key| self.store.trace(key));
+        traces.find(|trace| trace.step == step).unwrap()
     }
 
     fn root(&self) -> &Utf8Path {
@@ -157,13 +172,65 @@ fn an_unchanged_output_stops_the_rebuild_of_what_follows() {
 #[test]
 fn a_declared_output_asks_for_no_input_while_the_store_has_it() {
     let (bench, archive) = (Bench::new(), text("archive"));
-    bench.build(vec![step("tree", &text("t archive=archive"), &[])], "tree").unwrap();
-    let declared = bench.store.objects().unwrap()[0];
-    let tree = Text { declared: Some(declared), ..text("t") };
+    let tree = declared(&bench, "t", "t archive=archive");
     let steps = || vec![step("archive", &archive, &[]), step("tree", &tree, &["archive"])];
     bench.build(steps(), "tree").unwrap();
     bench.build(steps(), "tree").unwrap();
     assert_eq!((runs(&archive), runs(&tree)), (1, 1));
+}
+
+/// As after damage to its trace, or under another name of the recipe; the archive was collected.
+#[test]
+fn a_declared_output_that_no_trace_names_is_taken_if_it_is_whole() {
+    let (bench, archive) = (Bench::new(), Text { network: Some("an archive".to_owned()), ..text("archive") });
+    let tree = declared(&bench, "t", "t archive=archive");
+    let steps = || vec![step("archive", &archive, &[]), step("tree", &tree, &["archive"])];
+    bench.build(steps(), "tree").unwrap();
+    let forget = || {
+        bench.store.traces().unwrap().into_iter().for_each(|key| bench.store.forget(key));
+        bench.store.objects().unwrap().into_iter().filter(|id| Some(*id) != tree.declared).for_each(|id| {
+            bench.store.discard(id).unwrap();
+        });
+    };
+    for offline in [true, false] {
+        forget();
+        assert_eq!(bench.build_as(offline, steps(), "tree").unwrap(), "t archive=archive");
+        assert_eq!((runs(&archive), runs(&tree), bench.store.traces().unwrap().len()), (1, 1, 1));
+    }
+    forget();
+    damage(&bench, tree.declared.unwrap());
+    assert_eq!(bench.build(steps(), "tree").unwrap(), "t archive=archive");
+    assert_eq!((runs(&archive), runs(&tree)), (2, 2));
+}
+
+/// A recipe that says `says` and is known to make `content`.
+fn declared(bench: &Bench, says: &str, content: &str) -> Text {
+    let path = bench.root().join("content");
+    fs::write(&path, content).unwrap();
+    Text { declared: Some(artifact::hash_path(&path).unwrap()), ..text(says) }
+}
+
+fn damage(bench: &Bench, id: ArtifactId) {
+    let object = bench.store.object(id).unwrap();
+    artifact::remove(&object).unwrap();
+    fs::write(object, "evil").unwrap();
+}
+
+#[test]
+fn all_that_is_handed_out_is_made_of_what_is_handed_out_beside_it() {
+    let (bench, other) = (Bench::new(), text("other"));
+    let (a, b) = (Text { varies: true, ..text("a") }, text("b"));
+    let steps = || vec![step("a", &a, &[]), step("other", &other, &[]), step("b", &b, &["a", "other"])];
+    let goals = ["b", "a"];
+    assert_eq!(bench.build_all(false, steps(), &goals).unwrap(), ["b a=a0 other=other", "a0"]);
+    // `b` can be had by what `a` was; then the one that `a` is now is damaged, and made anew.
+    damage(&bench, bench.trace_of("a").id);
+    assert_eq!(bench.build_all(false, steps(), &goals).unwrap(), ["b a=a1 other=other", "a1"]);
+    // Nor if that is known only when another input is made again.
+    damage(&bench, bench.trace_of("a").id);
+    bench.store.forget(bench.trace_of("other").fields.key());
+    assert_eq!(bench.build_all(false, steps(), &goals).unwrap(), ["b a=a2 other=other", "a2"]);
+    assert_eq!((runs(&a), runs(&b), runs(&other)), (3, 3, 2));
 }
 
 #[test]
@@ -179,9 +246,7 @@ fn an_output_that_is_not_the_declared_one_is_refused_with_both_hashes() {
 fn a_damaged_input_is_found_and_made_again_before_it_is_read() {
     let (bench, a) = (Bench::new(), text("a"));
     bench.build(vec![step("a", &a, &[])], "a").unwrap();
-    let object = bench.store.object(bench.store.objects().unwrap()[0]).unwrap();
-    artifact::remove(&object).unwrap();
-    fs::write(&object, "evil").unwrap();
+    damage(&bench, bench.store.objects().unwrap()[0]);
     assert_eq!(bench.build(vec![step("a", &a, &[]), step("b", &text("b"), &["a"])], "b").unwrap(), "b a=a");
     assert_eq!(runs(&a), 2);
 }
