@@ -39,6 +39,11 @@ pub trait Recipe: Send + Sync {
         Vec::new()
     }
 
+    /// What at the top of each folder of [`Recipe::files`] is none of them: there the user's own tools put what they make.
+    fn left_out(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Files and folders of the user of which everything counts: hidden files, empty folders, and symlinks as such.
     fn trees(&self) -> Vec<FileInput> {
         Vec::new()

@@ -14,7 +14,9 @@ use crate::graph::Step;
 pub fn read_files(step: &Step) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
     let mut files = Vec::new();
     for file in step.recipe.files() {
-        files.extend(expand(&file.name, &file.path)?);
+        let left_out = step.recipe.left_out().map(|folder| file.name.join(folder));
+        let counts = |name: &Utf8Path| left_out.as_ref().is_none_or(|folder| !name.starts_with(folder));
+        files.extend(expand(&file.name, &file.path)?.into_iter().filter(|(name, _)| counts(name)));
     }
     for tree in step.recipe.trees() {
         files.extend(expand_tree(&tree.name, &tree.path)?);
@@ -38,14 +40,8 @@ pub fn expand_tree(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf,
     Ok(entries.iter().filter(counts).map(|entry| (name.join(&entry.path), real.join(&entry.path))).collect())
 }
 
-/// A file as itself, a folder as all its files. Hidden ones and editors' backups are none of them, nor is cargo's `target`.
-pub fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
-    let mut files = expand_all(name, path)?;
-    files.retain(|(file, _)| !file.starts_with(name.join("target")));
-    Ok(files)
-}
-
-fn expand_all(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
+/// A file as itself, a folder as all its files. Hidden ones and editors' backups are none of them.
+fn expand(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8PathBuf)>> {
     let metadata = fs::metadata(path).with_context(|| format!("failed to read `{path}`"))?;
     if !metadata.is_dir() {
         // What a link leads to is what counts.
@@ -62,7 +58,7 @@ fn expand_all(name: &Utf8Path, path: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Utf8
     entries.sort();
     let mut files = Vec::new();
     for entry in entries {
-        files.extend(expand_all(&name.join(&entry), &path.join(&entry))?);
+        files.extend(expand(&name.join(&entry), &path.join(&entry))?);
     }
     Ok(files)
 }

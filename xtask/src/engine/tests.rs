@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 
 use camino::Utf8PathBuf;
 
-use super::files::{expand, expand_tree};
+use super::files::expand_tree;
 use super::*;
+use crate::packages::Cut;
 use crate::sandbox::ToolFailed;
 use crate::steps::Job;
+use crate::steps::program::{GoProgram, RustProgram};
 use crate::steps::{FileInput, Recipe, write};
 use crate::store::Access;
 
@@ -342,16 +344,33 @@ fn what_was_built_is_remembered_for_why() {
 }
 
 #[test]
-fn hidden_files_backups_and_cargos_target_are_no_inputs() {
+fn hidden_files_and_backups_are_no_inputs_nor_is_target_of_a_rust_program() {
     let bench = Bench::new();
     for name in ["app/src/main.rs", "app/src/target/mod.rs", "app/target/debug/app", "app/.swp", "app/src/main.rs~"] {
         let path = bench.root().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, name).unwrap();
     }
-    let files = expand(Utf8Path::new("app"), &bench.root().join("app")).unwrap();
-    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["app/src/main.rs", "app/src/target/mod.rs"]);
+    let check = |recipe: Box<dyn Recipe>, expect: &[&str]| {
+        let files = read_files(&Step { name: "program".to_owned(), recipe, inputs: Vec::new() }).unwrap();
+        assert_eq!(files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), expect);
+    };
+    let folder = bench.root().join("app");
+    let sources = vec![FileInput { name: "app".into(), path: folder.clone() }];
+    let cut = Cut {
+        package: "app".to_owned(),
+        root_manifest: String::new(),
+        members: Vec::new(),
+        lock: String::new(),
+        crates: Vec::new(),
+        fetch_project: Default::default(),
+    };
+    check(Box::new(RustProgram { cut, sources, is_plain: false }), &["app/src/main.rs", "app/src/target/mod.rs"]);
+    // A package of Go's may have any name.
+    check(
+        Box::new(GoProgram { folder, shown: "app".to_owned() }),
+        &["module/src/main.rs", "module/src/target/mod.rs", "module/target/debug/app"],
+    );
 }
 
 #[test]

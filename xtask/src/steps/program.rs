@@ -63,6 +63,10 @@ impl Recipe for RustProgram {
         self.sources.clone()
     }
 
+    fn left_out(&self) -> Option<&'static str> {
+        Some("target")
+    }
+
     fn run(&self, job: &Job<'_>) -> Result<()> {
         let package = &self.cut.package;
         write(&job.files.join("Cargo.toml"), &self.cut.root_manifest)?;
