@@ -32,18 +32,23 @@ pub struct Machine {
     pub extra: Vec<String>,
 }
 
-/// What of the machine leads to us besides its console.
+/// What of the machine leads to us besides its console, and what it boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wires {
-    /// Nothing: for a command that a person runs. The second serial port exists, so the same command line works.
+    /// Nothing, and the files by their names: for a command that a person runs. The second serial port exists, so the same
+    /// command line works.
     None,
-    /// Both lead to stream sockets that QEMU inherits under these numbers. The machine waits for our `cont`, so that
-    /// nothing of it is missed.
-    Sockets {
+    /// All that QEMU inherits, by its numbers: stream sockets, and opened files, whose names may be other files' by now. The
+    /// machine waits for our `cont`, so that nothing of it is missed.
+    Inherited {
         /// The machine's second serial port (`ttyS1`): our init and we speak over it.
         report: RawFd,
         /// QEMU's monitor (QMP).
         monitor: RawFd,
+        /// [`Machine::kernel`].
+        kernel: RawFd,
+        /// [`Machine::initramfs`].
+        initramfs: Option<RawFd>,
     },
 }
 
@@ -68,7 +73,7 @@ impl Machine {
         add(&["-serial", "chardev:console"]);
         argv.extend(wires.words());
         argv.extend(self.devices.words());
-        argv.extend(self.boot_words());
+        argv.extend(self.boot_words(wires));
         argv.extend(self.extra.iter().cloned());
         argv
     }
@@ -79,10 +84,15 @@ impl Machine {
     }
 
     /// `-kernel`, `-initrd` and `-append` take their values as they are: no comma to double.
-    fn boot_words(&self) -> Vec<String> {
-        let mut words = vec!["-kernel".to_owned(), self.kernel.to_string()];
-        if let Some(initramfs) = &self.initramfs {
-            words.extend(["-initrd".to_owned(), initramfs.to_string()]);
+    fn boot_words(&self, wires: Wires) -> Vec<String> {
+        let opened = |descriptor: RawFd| format!("/dev/fd/{descriptor}");
+        let (kernel, initramfs) = match wires {
+            Wires::None => (self.kernel.to_string(), self.initramfs.as_ref().map(ToString::to_string)),
+            Wires::Inherited { kernel, initramfs, .. } => (opened(kernel), initramfs.map(opened)),
+        };
+        let mut words = vec!["-kernel".to_owned(), kernel];
+        if let Some(initramfs) = initramfs {
+            words.extend(["-initrd".to_owned(), initramfs]);
         }
         if !self.command_line.is_empty() {
             words.extend(["-append".to_owned(), self.command_line.clone()]);
@@ -95,7 +105,7 @@ impl Wires {
     fn words(self) -> Vec<String> {
         let words = match self {
             Self::None => vec!["-chardev".to_owned(), "null,id=report".to_owned()],
-            Self::Sockets { report, monitor } => [
+            Self::Inherited { report, monitor, .. } => [
                 "-S",
                 "-chardev",
                 &format!("socket,id=monitor,fd={monitor}"),
@@ -138,8 +148,8 @@ mod tests {
     fn the_whole_command_in_its_order() {
         let expect = "qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -machine pc,accel=tcg -cpu max -smp 1 -m 128 \
             -chardev stdio,id=console,signal=on -serial chardev:console -S -chardev socket,id=monitor,fd=10 -mon chardev=monitor,mode=control -chardev socket,id=report,fd=9 -serial chardev:report \
-            -kernel /s/a,b/bzImage -initrd /s/initramfs.cpio -append console=ttyS0 -- \"a b\"";
-        check(&machine(), Wires::Sockets { report: 9, monitor: 10 }, expect);
+            -kernel /dev/fd/11 -initrd /dev/fd/12 -append console=ttyS0 -- \"a b\"";
+        check(&machine(), Wires::Inherited { report: 9, monitor: 10, kernel: 11, initramfs: Some(12) }, expect);
     }
 
     #[test]

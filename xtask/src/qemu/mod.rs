@@ -51,7 +51,7 @@ pub use ending::{Ending, Outcome};
 pub use forward::Forward;
 pub use kernel_options::KernelOptions;
 pub use machine::{Machine, QEMU};
-pub use run::{Run, Screen, boot};
+pub use run::{Opened, Run, Screen, boot};
 pub use volume::VolumeArg;
 
 /// Who is PID 1 in the machine.

@@ -15,9 +15,10 @@ use super::terminal::{Input, RawTerminal, kind};
 use super::watch::Watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
@@ -27,10 +28,12 @@ use std::time::{Duration, Instant};
 const PIECE_BYTES: usize = 4096;
 
 /// What to boot, and when to be content.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Run {
     /// The machine.
     pub machine: Machine,
+    /// What it boots.
+    pub opened: Opened,
     /// Who is PID 1 in it.
     pub mode: Mode,
     /// End the run well as soon as this text comes over the console.
@@ -41,6 +44,15 @@ pub struct Run {
     pub stop_timeout: Duration,
     /// What the machine's kernel can do, if that is known.
     pub options: Option<KernelOptions>,
+}
+
+/// The machine's kernel and initramfs. Opened, so that they stay these also when others take their places.
+#[derive(Debug)]
+pub struct Opened {
+    /// [`Machine::kernel`].
+    pub kernel: File,
+    /// [`Machine::initramfs`].
+    pub initramfs: Option<File>,
 }
 
 /// Where a run is shown: the console is written to it.
@@ -125,7 +137,7 @@ impl<'a> Session<'a> {
         let terminal = input.filter(|input| kind(*input) == Input::Terminal);
         let terminal = host("change the terminal", terminal.map(RawTerminal::new).transpose())?.map(Arc::new);
         let interrupts = host("take signals", Interrupts::listen(terminal.clone(), Patience::Two))?;
-        let (process, outputs, sink) = start_qemu(&run.machine)?;
+        let (process, outputs, sink) = start_qemu(&run.machine, &run.opened)?;
         let keyboard = Keyboard::new(input, sink);
         let stop = Stop::new(run.mode, run.stop_timeout);
         Continue(Self { process, outputs, keyboard, _terminal: terminal, interrupts, screen, stop, started })
@@ -273,11 +285,21 @@ impl<'a> Session<'a> {
     }
 }
 
-fn start_qemu(machine: &Machine) -> ControlFlow<Ending, (Process, Outputs, Option<ChildStdin>)> {
+fn start_qemu(machine: &Machine, opened: &Opened) -> ControlFlow<Ending, (Process, Outputs, Option<ChildStdin>)> {
     let (report, report_end) = host("open a socket", UnixStream::pair())?;
     let (mut monitor, monitor_end) = host("open a socket", UnixStream::pair())?;
-    let argv = machine.argv(Wires::Sockets { report: report_end.as_raw_fd(), monitor: monitor_end.as_raw_fd() });
-    let mut process = match Process::spawn(&argv, vec![report_end.into(), monitor_end.into()]) {
+    let kernel = host("hand the kernel to QEMU", opened.kernel.try_clone())?;
+    let initramfs = opened.initramfs.as_ref().map(File::try_clone).transpose();
+    let initramfs = host("hand the initramfs to QEMU", initramfs)?;
+    let argv = machine.argv(Wires::Inherited {
+        report: report_end.as_raw_fd(),
+        monitor: monitor_end.as_raw_fd(),
+        kernel: kernel.as_raw_fd(),
+        initramfs: initramfs.as_ref().map(File::as_raw_fd),
+    });
+    let files = [kernel].into_iter().chain(initramfs).map(OwnedFd::from);
+    let inherited = [report_end, monitor_end].map(OwnedFd::from).into_iter().chain(files).collect();
+    let mut process = match Process::spawn(&argv, inherited) {
         Ok(process) => process,
         Err(error) => return Break(not_started(&machine.qemu, &error)),
     };

@@ -58,6 +58,17 @@ fn the_awaited_text_ends_a_machine_that_goes_on() {
 }
 
 #[test]
+fn what_takes_the_place_of_an_opened_file_is_not_booted() {
+    let (guest, other) = (Guest::new().say("ours\n").stay(), Guest::new().say("theirs\n").stay());
+    let (outcome, console) = boot_guest(&guest, |run| {
+        run.until = Some("s\n".to_owned());
+        std::fs::copy(other.run(LONG).machine.kernel, run.machine.kernel.with_extension("new")).expect("a copy");
+        std::fs::rename(run.machine.kernel.with_extension("new"), &run.machine.kernel).expect("it takes its place");
+    });
+    assert_eq!((outcome.exit_status, console.as_str()), (0, "ours\n"), "{outcome:?}");
+}
+
+#[test]
 fn the_deadline_ends_a_machine_that_goes_on() {
     let guest = Guest::new().say("hello\n").stay();
     let (outcome, _) = boot_guest(&guest, |run| run.deadline = Some(Duration::from_secs(1)));

@@ -1,6 +1,7 @@
 //! `cargo xtask image`: builds an image and lays its files out.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +11,7 @@ use crate::engine::Report;
 use crate::image::{Compress, Image};
 use crate::manifest::{self, FileRecord, MANIFEST, Manifest};
 use crate::plan::{self, INITRAMFS, KERNEL};
+use crate::qemu::Opened;
 use crate::session::{Asked, Planned, Session};
 use crate::steps::kernel::{BZIMAGE, CONFIG};
 use crate::store::{Access, Store};
@@ -18,7 +20,7 @@ use crate::{artifact, provenance, report, roots, sbom, signature};
 /// What to do where the finished files cannot be put.
 const ELSEWHERE: &str = "hint: `cargo xtask image --out FOLDER` puts the files elsewhere";
 
-/// A built image.
+/// A built image. Another one may take its place in the folder at any time: what is opened here stays what it is.
 pub struct Finished {
     /// The folder with its files.
     pub folder: Utf8PathBuf,
@@ -26,6 +28,30 @@ pub struct Finished {
     pub files: BTreeMap<String, FileRecord>,
     /// The initramfs's name among them.
     pub initramfs: String,
+    /// The kernel and the initramfs, opened.
+    pub opened: Opened,
+    /// The text of the kernel's configuration.
+    pub config: String,
+}
+
+impl Finished {
+    /// For the holder of the folder's lock.
+    fn new(folder: Utf8PathBuf, files: BTreeMap<String, FileRecord>, initramfs: String) -> Result<Self> {
+        let open = |name: &str| {
+            let path = folder.join(name);
+            File::open(&path).with_context(|| format!("failed to read `{path}`"))
+        };
+        let opened = Opened { kernel: open(BZIMAGE)?, initramfs: Some(open(&initramfs)?) };
+        let config = std::io::read_to_string(open(CONFIG)?).with_context(|| format!("failed to read `{CONFIG}`"))?;
+        Ok(Self { folder, files, initramfs, opened, config })
+    }
+}
+
+/// The lock of a folder of finished files, which the kernel gives back: two images of one name must not mix there. It is the
+/// folder's own, so that no file for it lies among those of the image.
+fn lock(folder: &Utf8Path) -> Result<File> {
+    let locked = File::open(folder).and_then(|file| file.lock().map(|()| file));
+    locked.with_context(|| format!("failed to lock the folder `{folder}`"))
 }
 
 /// Builds and prints a table of sizes.
@@ -70,6 +96,7 @@ struct Published {
 pub fn open(image: &Image, folder: &Utf8Path) -> Result<Finished> {
     let path = folder.join(MANIFEST);
     let context = || format!("failed to read `{path}`");
+    let _lock = folder.is_dir().then(|| lock(folder)).transpose()?;
     let text = std::fs::read_to_string(&path).with_context(context)?;
     let published: Published = serde_json::from_str(&text).with_context(context)?;
     if published.image != image.name {
@@ -91,7 +118,7 @@ pub fn open(image: &Image, folder: &Utf8Path) -> Result<Finished> {
     if !wrong.is_empty() {
         bail!("in `{folder}` {} are not what {MANIFEST} says\nhint: build the image anew", wrong.join(", "));
     }
-    Ok(Finished { folder: folder.to_owned(), files: published.files, initramfs })
+    Finished::new(folder.to_owned(), published.files, initramfs)
 }
 
 fn lay_out(
@@ -102,6 +129,7 @@ fn lay_out(
     folder: Utf8PathBuf,
 ) -> Result<(Finished, Manifest)> {
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to make the folder `{folder}`\n{ELSEWHERE}"))?;
+    let _lock = lock(&folder).context(ELSEWHERE)?;
     let kernel = object(store, report, KERNEL)?;
     let initramfs = initramfs_name(planned.image.compress);
     let sources = [
@@ -119,7 +147,7 @@ fn lay_out(
     let (manifest, warnings) = manifest::gather(planned, store, report, files)?;
     warnings.iter().for_each(|warning| session.reporter.say(warning));
     let (manifest, files) = write_evidence(manifest, &folder)?;
-    Ok((Finished { folder, files, initramfs }, manifest))
+    Ok((Finished::new(folder, files, initramfs)?, manifest))
 }
 
 /// Writes what the manifest proves, then the manifest with all their hashes. A signature of other bits is taken away.

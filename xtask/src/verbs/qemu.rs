@@ -10,9 +10,9 @@ use anyhow::Result;
 
 use crate::cli::QemuArgs;
 use crate::image::Mode;
-use crate::qemu::{self, Devices, Machine, Outcome, Run, Selected};
+use crate::qemu::{self, Devices, KernelOptions, Machine, Outcome, Run, Selected};
 use crate::session::Session;
-use crate::steps::kernel::{BZIMAGE, CONFIG};
+use crate::steps::kernel::BZIMAGE;
 use crate::verbs::image::{self, Finished};
 use crate::{doctor, report, toolbox};
 use console::Console;
@@ -41,7 +41,7 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
         Some(folder) => image::open(image, folder)?,
         None => image::build(session, &planned, None)?,
     };
-    let options = prepare::kernel_options(&finished.folder.join(CONFIG))?;
+    let options = KernelOptions::parse(&finished.config);
     let devices = prepare::devices(image, args, &options)?;
     tell_ports(session, args, &devices);
     let machine = machine(session, args, &finished, command_line, devices, selected);
@@ -55,6 +55,7 @@ pub fn run(session: &Session, args: &QemuArgs) -> Result<u8> {
     };
     let run = Run {
         machine,
+        opened: finished.opened,
         mode,
         until: args.until.clone(),
         deadline: args.deadline,

@@ -209,6 +209,24 @@ impl Bench {
         }
     }
 
+    /// The lock of the folder with the image's files.
+    pub fn lock_target(&self) -> fs::File {
+        let folder = fs::File::open(self.target()).unwrap();
+        folder.lock_shared().unwrap();
+        folder
+    }
+
+    /// Each file is what the manifest says.
+    #[track_caller]
+    pub fn check_manifest(&self) {
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(self.target().join("manifest.json")).unwrap()).unwrap();
+        for (name, file) in manifest["files"].as_object().unwrap() {
+            let found = sha256(&fs::read(self.target().join(name)).unwrap());
+            assert_eq!(file["sha256"], found.as_str(), "{name} is of another image than the manifest");
+        }
+    }
+
     /// An empty store and an empty target, as at first.
     pub fn clear(&self) {
         artifact::remove(&self.store_root).unwrap();
@@ -294,8 +312,7 @@ fn pin(root: &Utf8Path, archive: &[u8]) -> Pin {
     unpack::unpack(&path, &selection, &tree, &|_, _| ()).unwrap();
     let id = artifact::hash_path(&tree).unwrap();
     artifact::remove(&tree).unwrap();
-    let sha256 = Sha256::digest(archive).iter().map(|byte| format!("{byte:02x}")).collect();
-    let source = Source { url: String::new(), sha256 };
+    let source = Source { url: String::new(), sha256: sha256(archive) };
     Pin {
         version: "1".to_owned(),
         license: "MIT".to_owned(),
@@ -305,6 +322,10 @@ fn pin(root: &Utf8Path, archive: &[u8]) -> Pin {
         tree: id,
         sources: vec![source],
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The steps that are in `ran` and were in `before` already.

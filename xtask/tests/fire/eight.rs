@@ -88,6 +88,28 @@ fn one_of_eight_that_is_killed_costs_the_others_only_what_it_had_begun() {
     }
 }
 
+/// As of two programs whose files have one name. Whoever has the folder's lock finds one image in it, or the other one.
+#[test]
+fn two_images_of_one_name_never_mix_their_files() {
+    let mut bench = Bench::new();
+    check_after_building(&mut bench);
+    let mut n_looks = 0;
+    for _ in 0..5 {
+        let mut children = start_all(&mut bench);
+        while !children.is_empty() {
+            let _lock = bench.lock_target();
+            bench.check_manifest();
+            n_looks += 1;
+            children.retain_mut(|child| {
+                let ended = child.try_wait().unwrap();
+                assert!(ended.is_none_or(|status| status.success()));
+                ended.is_none()
+            });
+        }
+    }
+    println!("looked {n_looks} times beside {} builds", 5 * N_BUILDS);
+}
+
 /// All of them find the damage; one takes it away, one makes it again, and none loses what is whole.
 #[test]
 fn eight_builds_that_find_the_same_damage_mend_it_once() {

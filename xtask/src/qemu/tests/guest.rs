@@ -2,7 +2,7 @@
 
 use crate::qemu::accel::{Accelerator, multiboot};
 use crate::qemu::devices::Devices;
-use crate::qemu::{Machine, Mode, QEMU, Run};
+use crate::qemu::{Machine, Mode, Opened, QEMU, Run};
 use std::io::Write;
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -162,8 +162,10 @@ impl Guest {
             restarts: false,
             extra: Vec::new(),
         };
+        let opened = Opened { kernel: self.file.reopen().expect("it is there"), initramfs: None };
         Run {
             machine,
+            opened,
             mode: Mode::Supervised,
             until: None,
             deadline: Some(deadline),

@@ -52,12 +52,6 @@ pub fn check(image: &Image, args: &QemuArgs) -> Result<()> {
     fail_on(&problems)
 }
 
-/// What a kernel can do that was built with the configuration in this file.
-pub fn kernel_options(kernel_config: &Utf8Path) -> Result<KernelOptions> {
-    let text = std::fs::read_to_string(kernel_config).with_context(|| format!("failed to read `{kernel_config}`"))?;
-    Ok(KernelOptions::parse(&text))
-}
-
 /// The devices, on a kernel that can do this.
 pub fn devices(image: &Image, args: &QemuArgs, options: &KernelOptions) -> Result<Devices> {
     let mut problems = Vec::new();
