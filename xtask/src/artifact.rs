@@ -39,7 +39,6 @@ pub struct Entry {
     /// [`FOLDER`], [`SYMLINK`], [`PLAIN`] or [`EXECUTABLE`].
     pub kind: u8,
     size: u64,
-    is_normal: bool,
 }
 
 /// The identity of a file (executable bit, content), symlink (target) or folder (names, kinds, executable bits, contents,
@@ -160,7 +159,7 @@ pub fn entries(root: &Utf8Path) -> Result<Vec<Entry>> {
             if kind == FOLDER {
                 open.push(path.clone());
             }
-            found.push(Entry { path, kind, size: metadata.size(), is_normal: is_normal(kind, &metadata) });
+            found.push(Entry { path, kind, size: metadata.size() });
         }
     }
     found.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
@@ -176,16 +175,23 @@ pub fn size(path: &Utf8Path) -> Result<u64> {
     Ok(entries(path)?.iter().filter(|entry| entry.kind != FOLDER).map(|entry| entry.size).sum())
 }
 
-/// Makes everything at `path` read-only (0444, 0555 for folders and executables) and as old as [`EPOCH`].
+/// Makes everything at `path` read-only (0444, 0555 for folders and executables) and as old as [`EPOCH`]; folders first, for one
+/// without its read bits cannot be listed.
 pub fn normalise(path: &Utf8Path) -> Result<()> {
-    let metadata = fs::symlink_metadata(path).with_context(|| format!("failed to read `{path}`"))?;
-    let kind = kind_of(path, &metadata)?;
-    if kind == FOLDER {
-        for entry in entries(path)?.iter().filter(|entry| !entry.is_normal) {
-            normalise_one(&path.join(&entry.path), entry.kind)?;
+    let mut open = vec![path.to_owned()];
+    while let Some(path) = open.pop() {
+        let metadata = fs::symlink_metadata(&path).with_context(|| format!("failed to read `{path}`"))?;
+        let kind = kind_of(&path, &metadata)?;
+        if !is_normal(kind, &metadata) {
+            normalise_one(&path, kind)?;
+        }
+        if kind == FOLDER {
+            for entry in path.read_dir_utf8().with_context(|| format!("failed to list `{path}`"))? {
+                open.push(entry.with_context(|| format!("failed to list `{path}`"))?.into_path());
+            }
         }
     }
-    if is_normal(kind, &metadata) { Ok(()) } else { normalise_one(path, kind) }
+    Ok(())
 }
 
 /// The mode that a thing of this kind has in the store; symlinks have none.
@@ -222,6 +228,12 @@ pub fn is_damage(error: &anyhow::Error) -> bool {
             || error.raw_os_error().is_some_and(|number| lost_by_the_disk.contains(&number))
     };
     error.is::<NoArtifact>() || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_lost)
+}
+
+/// Whether an artifact could not be hashed because something of it may not be read.
+pub fn is_unreadable(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Something that is neither file, folder nor symlink.

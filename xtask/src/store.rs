@@ -125,10 +125,14 @@ impl Store {
     }
 
     /// Whether an artifact is there and its content is what its id says. Its modes and times, which the id does not tell,
-    /// are put right if need be. What may not be read is not therefore damaged.
+    /// are put right if need be, before it is hashed if it has lost its read bits. What may not be read is not therefore damaged.
     pub fn is_intact(&self, id: ArtifactId) -> Result<bool> {
         let path = self.object_path(id);
-        match artifact::hash_path(&path) {
+        let mut hash = artifact::hash_path(&path);
+        if hash.as_ref().is_err_and(artifact::is_unreadable) {
+            hash = artifact::normalise(&path).and_then(|()| artifact::hash_path(&path));
+        }
+        match hash {
             Ok(found) if found == id => {
                 // It has its content all the same.
                 let _ = artifact::normalise(&path);

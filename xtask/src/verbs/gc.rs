@@ -1,12 +1,15 @@
 //! `cargo xtask gc`: deletes from the store what no image of any checkout needs.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::Result;
 
 use crate::session::Session;
 use crate::store::Access;
-use crate::{artifact, report, roots};
+use crate::{report, roots};
 
 /// Deletes, or with `dry_run` tells what would be deleted.
 pub fn run(session: &Session, dry_run: bool) -> Result<()> {
@@ -17,7 +20,7 @@ pub fn run(session: &Session, dry_run: bool) -> Result<()> {
     let (mut n_bytes, mut n_objects) = (0, 0);
     for id in store.objects()?.into_iter().filter(|id| !reached.ids.contains(id)) {
         let Some(path) = store.object(id) else { continue };
-        let size = artifact::size(&path)?;
+        let size = size(path.as_std_path());
         let name = steps.get(&id).map_or("made by no known step", String::as_str);
         let line = format!("{:>9}  {}  {name}", report::size(size), id.short());
         if dry_run {
@@ -44,4 +47,14 @@ pub fn run(session: &Session, dry_run: bool) -> Result<()> {
         reached.ids.len()
     ));
     Ok(())
+}
+
+/// The size in bytes, as far as it can be told: whatever damage has made of an artifact is deleted, too.
+fn size(path: &Path) -> u64 {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
+        }
+        metadata => metadata.map_or(0, |metadata| metadata.size()),
+    }
 }

@@ -123,9 +123,26 @@ impl Bench {
 
     /// The real `cargo xtask`, here.
     pub fn xtask(&self, args: &[&str]) -> Ran {
+        Ran::new(self.xtask_command(args).output().unwrap())
+    }
+
+    /// Likewise, not yet started.
+    pub fn xtask_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        self.in_here(command.args(args).stdout(Stdio::null()));
-        Ran::new(command.output().unwrap())
+        self.in_here(command.args(args));
+        command
+    }
+
+    /// The same for somebody who may not read what its modes forbid, as root may: a user, or root without those powers.
+    pub fn powerless(&self, command: &Command) -> Ran {
+        let mut powerless = Command::new("setpriv");
+        if rustix::process::geteuid().is_root() {
+            powerless.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+        }
+        powerless.arg("--").arg(command.get_program()).args(command.get_args());
+        powerless.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.in_here(&mut powerless);
+        Ran::new(powerless.output().expect("`setpriv` of util-linux"))
     }
 
     fn in_here(&self, command: &mut Command) {

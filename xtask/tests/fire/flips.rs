@@ -111,10 +111,10 @@ fn a_trace_that_is_not_as_it_was_written_is_none() {
     }
 }
 
-type Damage = (&'static str, fn(&Utf8Path));
+pub type Damage = (&'static str, fn(&Utf8Path));
 
 /// Everything that can be wrong with a folder in the store.
-const DAMAGES: [Damage; 11] = [
+pub const DAMAGES: [Damage; 11] = [
     ("another content", |folder| change(&folder.join("a/1"), |bytes| bytes[0] ^= 1)),
     ("a shorter file", |folder| change(&folder.join("a/1"), |bytes| bytes.truncate(3))),
     ("an empty file", |folder| change(&folder.join("a/1"), Vec::clear)),
@@ -140,7 +140,7 @@ const DAMAGES: [Damage; 11] = [
 ];
 
 /// The folders of an artifact are read-only.
-fn open_up(folder: &Utf8Path) {
+pub fn open_up(folder: &Utf8Path) {
     for place in [folder.to_owned(), folder.join("a"), folder.join("empty")] {
         fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -215,6 +215,26 @@ fn modes_and_times_are_put_right() {
     for (path, mode) in [("a/1", 0o444), ("a", 0o555), ("", 0o555)] {
         let metadata = fs::metadata(object.join(path)).unwrap();
         assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (mode, artifact::EPOCH), "{path}");
+    }
+}
+
+/// As after `chmod -R` or a bad restore: what may not be read is not lost.
+#[test]
+fn read_bits_are_given_back() {
+    let (bench, expected) = built();
+    let object = |step: &str| bench.folder("objects").join(bench.recorded()[step].1.to_string());
+    let verify = bench.xtask_command(&["store", "verify"]);
+    for command in [&bench.command(), &verify] {
+        for (path, mode) in [("a/1", 0o000), ("a/0", 0o100), ("a", 0o300), ("", 0o000)] {
+            fs::set_permissions(object("kernel").join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(object("initramfs"), fs::Permissions::from_mode(0o000)).unwrap();
+        bench.powerless(command).expect(0);
+        assert_eq!(bench.take_ledger(), [""; 0]);
+        bench.outcome().expect(&expected);
+        for (path, mode) in [("a/1", 0o444), ("a/0", 0o555), ("a", 0o555), ("", 0o555)] {
+            assert_eq!(fs::metadata(object("kernel").join(path)).unwrap().mode() & 0o7777, mode, "{path}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `gc` beside builds, and killed itself.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use xtask::store::Access;
 
 use crate::bench::{Bench, names};
+use crate::flips::{DAMAGES, open_up};
 use crate::random::Random;
 
 #[test]
@@ -57,6 +59,30 @@ fn gc_in_a_circle_beside_builds_loses_nothing() {
     assert_eq!(bench.take_ledger(), [""; 0], "gc took what was needed");
     bench.outcome().expect(&expected);
     println!("30 builds beside gc, which cleaned {n_cleaned} times and was refused {n_refused} times");
+}
+
+/// Whatever has become of what nobody needs, it goes, and so does all that comes after it.
+#[test]
+fn gc_deletes_what_is_damaged_in_any_way() {
+    let mut bench = Bench::new();
+    bench.build().expect(0);
+    let (needed, folder) = (names(&bench.folder("objects")), bench.folder("objects"));
+    for (index, (_, damage)) in DAMAGES.into_iter().enumerate() {
+        bench.order.variant = index as u32 + 1;
+        let before = names(&folder);
+        bench.build().expect(0);
+        let is_gathered = |name: &&String| !before.contains(name) && folder.join(name).join("a/1").exists();
+        let unneeded = folder.join(names(&folder).iter().find(is_gathered).unwrap());
+        open_up(&unneeded);
+        damage(&unneeded);
+    }
+    bench.order.variant = 0;
+    bench.build().expect(0);
+    fs::write(bench.folder("downloads").join("x.part"), "x").unwrap();
+    bench.xtask(&["gc"]).expect(0);
+    // The archive is not needed, for its tree is there.
+    assert!(names(&folder).iter().all(|name| needed.contains(name)));
+    assert_eq!([names(&bench.folder("downloads")), names(&bench.folder("tmp"))], [[""; 0]; 2]);
 }
 
 /// Also in its midst it has deleted only what nobody needs.
