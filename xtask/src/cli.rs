@@ -142,6 +142,8 @@ pub enum Verb {
     },
 
     /// Delete from the store what no image of any checkout needs; archives whose unpacked tree is there are not needed
+    ///
+    /// An image ends with its spec, with its program if it has no spec, or with its checkout. Those that have ended are named.
     Gc {
         /// Only say what would be deleted
         #[arg(long)]

@@ -97,31 +97,32 @@ impl Session {
     /// Reads what was asked for, checks all that can be checked before anything is built, and plans it.
     pub fn plan(&self, asked: &Asked<'_>) -> Result<Planned> {
         let packages = Packages::read(self.workspace.root())?;
-        let image = self.image(asked, &packages)?;
+        let (image, source) = self.image(asked, &packages)?;
         preflight::check(&image, self.workspace.root(), &self.fragments()?)?;
         let lock = Lock::read(&self.workspace.sources())?;
         let std_lock = CargoLock::read(&self.workspace.std_lock())?;
         let facts = Facts { root: self.workspace.root(), lock: &lock, std_lock: &std_lock, packages: &packages };
         let graph = plan::plan(&image, &facts).with_context(|| format!("failed to plan the image `{}`", image.name))?;
-        Ok(Planned { image, lock, std_lock, packages, graph })
+        Ok(Planned { image, source, lock, std_lock, packages, graph })
     }
 
-    /// What the user asked for, read and checked.
-    fn image(&self, asked: &Asked<'_>, packages: &Packages) -> Result<Image> {
+    /// What the user asked for, read and checked, and where it is.
+    fn image(&self, asked: &Asked<'_>, packages: &Packages) -> Result<(Image, Utf8PathBuf)> {
         match asked {
             Asked::Spec(name) => {
                 let fragments = stems(&self.workspace.kernel_configs(), "config")?;
                 let path = self.spec_path(name)?;
                 let image = Image::read(&path, &Known { fragments, packages: packages.names() })?;
                 self.require_own_name(&image, &path)?;
-                Ok(image)
+                let path = camino::absolute_utf8(&path).with_context(|| format!("failed to read `{path}`"))?;
+                Ok((image, path))
             }
             // A path of the command line is relative to the user's folder, one in a spec to the checkout.
             Asked::Program(file) => {
                 let context = || format!("failed to read the program `{file}`");
                 file.metadata().with_context(context)?;
                 let path = camino::absolute_utf8(file).with_context(context)?;
-                Ok(Image::of_program(&path, &self.image_names()?))
+                Ok((Image::of_program(&path, &self.image_names()?), path))
             }
         }
     }
@@ -249,6 +250,8 @@ fn cores(jobs: Option<NonZeroUsize>) -> Result<&'static jobserver::Client> {
 pub struct Planned {
     /// The checked spec.
     pub image: Image,
+    /// The spec's file, or the program without a spec; an absolute path.
+    pub source: Utf8PathBuf,
     /// The pins.
     pub lock: Lock,
     /// The crates of Rust's standard library.

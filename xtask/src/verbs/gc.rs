@@ -15,6 +15,7 @@ use crate::{report, roots};
 pub fn run(session: &Session, dry_run: bool) -> Result<()> {
     let store = session.store(if dry_run { Access::Shared } else { Access::Exclusive })?;
     let reached = roots::reached(&store, dry_run)?;
+    reached.ended.iter().for_each(|line| session.reporter.say(line));
     let traces = store.traces()?.into_iter().filter_map(|key| store.trace(key));
     let steps: BTreeMap<_, _> = traces.map(|trace| (trace.id, trace.step)).collect();
     let (mut n_bytes, mut n_objects) = (0, 0);

@@ -80,7 +80,7 @@ pub fn build_and_tell(session: &Session, planned: &Planned, out: Option<&Utf8Pat
     }
     let store = session.store(Access::Shared)?;
     let report = session.build(planned, &store, &plan::goals(&planned.graph))?;
-    roots::register(&store, &session.workspace, &planned.image.name, &report)?;
+    roots::register(&store, &session.workspace, &planned.image.name, &planned.source, &report)?;
     let folder = out.map_or_else(|| session.workspace.output(&planned.image.name), Utf8Path::to_owned);
     lay_out(session, planned, &store, &report, folder)
 }

@@ -89,6 +89,7 @@ impl Bench {
         let root = Utf8Path::from_path(folder.path()).unwrap().to_owned();
         fs::create_dir_all(root.join("checkout/vendor")).unwrap();
         fs::write(root.join("checkout/vendor/sources.toml"), "").unwrap();
+        fs::write(root.join("checkout/fire"), "").unwrap();
         let archive = archive();
         let pin = pin(&root, &archive);
         let mut server = Server::start(archive);

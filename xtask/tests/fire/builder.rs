@@ -62,7 +62,8 @@ fn build(order: &Order) -> Result<()> {
     image.program.mode = Mode::Direct;
     let std_lock = CargoLock::parse(include_str!("../../../vendor/rust-library.lock"))?;
     let packages = Packages::read(Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("..").as_path())?;
-    let planned = Planned { image, lock, std_lock, packages, graph: Graph::new(steps(order))? };
+    let (source, graph) = (session.workspace.root().join("fire"), Graph::new(steps(order))?);
+    let planned = Planned { image, source, lock, std_lock, packages, graph };
     verbs::image::build(&session, &planned, None)?;
     Ok(())
 }

@@ -61,6 +61,21 @@ fn gc_in_a_circle_beside_builds_loses_nothing() {
     println!("30 builds beside gc, which cleaned {n_cleaned} times and was refused {n_refused} times");
 }
 
+#[test]
+fn gc_says_which_image_has_ended_and_deletes_what_it_needed() {
+    let bench = Bench::new();
+    bench.build().expect(0);
+    let program = bench.checkout().join("fire");
+    let n_objects = || names(&bench.folder("objects")).len();
+    let n_before = n_objects();
+    fs::rename(&program, program.with_extension("old")).unwrap();
+    let ended = format!("nobody needs the image `fire` of `{}`: `{program}` is gone", bench.checkout());
+    bench.xtask(&["gc", "--dry-run"]).expect(0).says(&[&ended]);
+    assert_eq!((n_objects(), names(&bench.folder("roots")).len()), (n_before, 1));
+    bench.xtask(&["gc"]).expect(0).says(&[&ended]);
+    assert_eq!((n_objects(), names(&bench.folder("roots")).len()), (0, 0));
+}
+
 /// Whatever has become of what nobody needs, it goes, and so does all that comes after it.
 #[test]
 fn gc_deletes_what_is_damaged_in_any_way() {
