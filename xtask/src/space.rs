@@ -7,13 +7,11 @@ use rustix::io::Errno;
 
 use crate::report;
 
-/// What the C library prints for ENOSPC and EDQUOT; tools run with LC_ALL=C.
-const SAID_BY_TOOLS: [&str; 3] = [
-    "No space left on device",
-    "Disk quota exceeded",
-    // dash, of its `echo` and `printf`.
-    "echo: I/O error",
-];
+/// What tools say of ENOSPC and EDQUOT, in lower case: the C library's words (they run with LC_ALL=C), which are also Go's;
+/// and what dash says of its `echo`, `printf` and others.
+const SAID_BY_TOOLS: [&str; 3] = ["no space left on device", "disk quota exceeded", ": i/o error"];
+/// What Rust's library adds.
+const NUMBERS: [&str; 2] = [" (os error 28)", " (os error 122)"];
 
 /// What is left of a disk.
 #[derive(Clone, Copy)]
@@ -46,7 +44,7 @@ pub fn free(path: &Utf8Path) -> Option<Free> {
 /// Whether a full disk, or a used-up quota, is among the causes.
 pub fn is_full(error: &anyhow::Error) -> bool {
     // Some causes are kept as text only.
-    is_told(&format!("{error:#}"))
+    format!("{error:#}").lines().any(is_told)
         || error.chain().any(|cause| {
             let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
             let errno = cause.downcast_ref::<Errno>();
@@ -55,9 +53,27 @@ pub fn is_full(error: &anyhow::Error) -> bool {
         })
 }
 
-/// Whether a tool, or an error's text, says so.
+/// Whether a tool, or an error's text, says so in this line: at its end, where causes stand. A compiler may quote the same
+/// words from a source file.
 pub fn is_told(line: &str) -> bool {
-    SAID_BY_TOOLS.iter().any(|words| line.contains(words))
+    let line = line.to_ascii_lowercase();
+    let ends = |words: &&str| line.rsplit_once(*words).is_some_and(|(_, rest)| is_end(rest));
+    !is_source(&line) && SAID_BY_TOOLS.iter().any(|words| ends(&words))
+}
+
+fn is_end(rest: &str) -> bool {
+    let rest = NUMBERS.iter().find_map(|number| rest.strip_prefix(number)).unwrap_or(rest);
+    // perl says at which line of its script, Rust's `tempfile` at which path.
+    rest.starts_with(" at ") || rest.chars().all(|c| c.is_ascii_whitespace() || ")]}'\"`.".contains(c))
+}
+
+/// Whether a compiler shows a line of a source file (`12 | ...`) or what it would write there (`12 + ...`). Our own
+/// messages show the lines of a log like that, too.
+fn is_source(line: &str) -> bool {
+    let line = line.trim_start();
+    let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.trim_start().starts_with('|')
+        || rest.len() < line.len() && [" + ", " - ", " ~ "].iter().any(|mark| rest.starts_with(mark))
 }
 
 /// The error of a full disk, for what nobody told.
@@ -88,6 +104,56 @@ mod tests {
         assert!(full(anyhow::anyhow!("{}", io::Error::from(Errno::NOSPC))));
         assert!(full(io::Error::from(ErrorKind::StorageFull).into()) && full(Errno::DQUOT.into()));
         assert!(!full(io::Error::from(ErrorKind::NotFound).into()) && !full(anyhow::anyhow!("No space left")));
+    }
+
+    #[test]
+    fn what_tools_say_of_a_full_disk_is_understood() {
+        for line in [
+            "dash: 1: echo: echo: I/O error",
+            "dash: 1: printf: printf: I/O error",
+            "dash: 1: pwd: pwd: I/O error",
+            "sh: 1: cannot create y: No space left on device",
+            "bash: line 1: echo: write error: Disk quota exceeded",
+            "Unable to flush stdout: No space left on device",
+            "close: No space left on device at -e line 1.",
+            "x: No space left on device at -e line 1, <STDIN> line 1.",
+            "/usr/bin/ld: final link failed: No space left on device",
+            "  = note: /usr/bin/ld: final link failed: No space left on device",
+            "a.c:1:1: fatal error: error closing /tmp/cc.s: No space left on device",
+            "/tmp/cc.s: Fatal error: can't write 11 bytes to section .text of a.o: 'No space left on device'",
+            "objcopy: z.o[.text]: No space left on device",
+            "rustc-LLVM ERROR: IO failure on output stream: No space left on device",
+            "error: failed to write `/build/x`: No space left on device (os error 28)",
+            "error: couldn't create a temp dir: No space left on device (os error 28) at path \"/tmp/rustcX\"",
+            "Os { code: 28, kind: StorageFull, message: \"No space left on device\" }",
+            "compile: writing output: write $WORK/b001/_pkg_.a: no space left on device",
+            "tar: x: Cannot write: No space left on device",
+            "2026-01-31 cpio: write error: No space left on device",
+            "xz: (stdout): Write error: No space left on device",
+            "awk: close failed on file /dev/stdout (No space left on device)",
+        ] {
+            assert!(is_told(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_compiler_quotes_is_no_full_disk() {
+        for line in [
+            "12 |     let message = \"No space left on device\";",
+            "   12 |   // No space left on device",
+            "      |   No space left on device",
+            "12 + // No space left on device",
+            "  const char *message = \"No space left on device\";",
+            "warning: unused string: \"No space left on device\" is never read",
+            "a.c:3:2: warning: #warning No space left on device [-Wcpp]",
+            "  CC      fs/nospace.o",
+            "cat: x: Input/output error",
+            "note: an I/O error handler is missing",
+        ] {
+            assert!(!is_told(line), "{line}");
+        }
+        let log = "failed to make `x`\n  from its log:\n  | 12 | // No space left on device\n  the whole log: y";
+        assert!(!is_full(&anyhow::anyhow!(log)));
     }
 
     #[test]
