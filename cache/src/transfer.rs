@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -21,6 +21,8 @@ pub enum Outcome {
     Missing,
     /// The cache answered, and does not allow it.
     Denied(String),
+    /// There is no room on the disk that was written to: ours for `get`, that of a cache in a folder for `put`.
+    Full(String),
     /// It could not be asked, or did not answer as it should.
     Failed(String),
 }
@@ -39,6 +41,10 @@ impl Outcome {
             .and_then(|(_, rest)| rest.split_once(" - "))
             .map_or(cause.as_str(), |(_, rest)| rest)
             .to_owned();
+        let kind = error.chain().find_map(|cause| cause.downcast_ref()).map(io::Error::kind);
+        if let Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) = kind {
+            return Self::Full(cause);
+        }
         match error.chain().find_map(|cause| cause.downcast_ref()) {
             Some(Error::NotFound { .. }) => Self::Missing,
             Some(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Self::Denied(cause),
@@ -55,6 +61,7 @@ impl fmt::Display for Outcome {
             Self::Done(n_bytes) => write!(f, "done {n_bytes}"),
             Self::Missing => write!(f, "missing"),
             Self::Denied(cause) => write!(f, "denied {}", line(cause)),
+            Self::Full(cause) => write!(f, "full {}", line(cause)),
             Self::Failed(cause) => write!(f, "failed {}", line(cause)),
         }
     }

@@ -112,13 +112,13 @@ impl<'a> Cache<'a> {
     fn read_trace(&self, store: &Store, fields: &Fields) -> Result<SharedTrace, Fault> {
         let temp = store.temp("cache").map_err(Fault::Bad)?;
         let path = temp.path().join("trace");
-        self.get(&trace_name(fields.key()), &path, MAX_TRACE)?;
+        self.get(store, &trace_name(fields.key()), &path, MAX_TRACE)?;
         check_trace(&path, fields).map_err(Fault::Bad)
     }
 
     /// Unpacks the artifact of `trace` below `folder`, and says where it is. Its content is then what the trace says.
-    pub fn artifact(&self, trace: &SharedTrace, folder: &Utf8Path) -> Option<Utf8PathBuf> {
-        match self.read_artifact(trace, folder) {
+    pub fn artifact(&self, store: &Store, trace: &SharedTrace, folder: &Utf8Path) -> Option<Utf8PathBuf> {
+        match self.read_artifact(store, trace, folder) {
             Ok(path) => Some(path),
             Err(fault) => {
                 let key = trace.fields.key();
@@ -134,10 +134,11 @@ impl<'a> Cache<'a> {
         }
     }
 
-    fn read_artifact(&self, trace: &SharedTrace, folder: &Utf8Path) -> Result<Utf8PathBuf, Fault> {
+    fn read_artifact(&self, store: &Store, trace: &SharedTrace, folder: &Utf8Path) -> Result<Utf8PathBuf, Fault> {
         let packed = folder.join("packed");
-        self.get(&object_name(trace.id), &packed, MAX_OBJECT)?;
-        self.check_artifact(&packed, folder, trace.id).map_err(Fault::Bad)
+        self.get(store, &object_name(trace.id), &packed, MAX_OBJECT)?;
+        let checked = self.check_artifact(&packed, folder, trace.id);
+        checked.inspect_err(|error| store.note_full_disk(error)).map_err(Fault::Bad)
     }
 
     fn check_artifact(&self, packed: &Utf8Path, folder: &Utf8Path, id: ArtifactId) -> Result<Utf8PathBuf> {
@@ -157,7 +158,7 @@ impl<'a> Cache<'a> {
         }
     }
 
-    fn get(&self, name: &str, path: &Utf8Path, limit: u64) -> Result<(), Fault> {
+    fn get(&self, store: &Store, name: &str, path: &Utf8Path, limit: u64) -> Result<(), Fault> {
         let mut reader = self.reader.lock().map_err(|_| Fault::Unknown)?;
         if self.is_dead() {
             return Err(Fault::Unknown);
@@ -172,10 +173,14 @@ impl<'a> Cache<'a> {
             }
         }
         let Some(client) = reader.as_mut() else { return Err(Fault::Unknown) };
-        match client.ask(&format!("get {limit} {name} {path}"), None, &|| false) {
+        let reply = client.ask(&format!("get {limit} {name} {path}"), None, &|| false);
+        if matches!(reply, Reply::Full(_)) {
+            store.met_full_disk();
+        }
+        match reply {
             Reply::Done(_) => Ok(()),
             Reply::Missing => Err(Fault::Missing),
-            Reply::Failed(cause) => {
+            Reply::Failed(cause) | Reply::Full(cause) => {
                 // It may be in the middle of an answer that nobody waits for any more. Whoever waits for the lock sees that
                 // there is no more to be had.
                 *reader = None;

@@ -12,12 +12,12 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal, setsid, umask};
 
 use self::keeper::Keeper;
@@ -43,6 +43,9 @@ pub struct ToolFailed {
     pub program: String,
     /// How it ended.
     pub status: ExitStatus,
+    /// It said that the disk is full.
+    #[source]
+    pub full_disk: Option<Errno>,
 }
 
 /// What a sandbox is made of.
@@ -75,8 +78,6 @@ pub struct Sandbox {
     bin: Utf8PathBuf,
     preload: Option<Utf8PathBuf>,
     log: Mutex<File>,
-    /// A tool has said that the disk is full, whatever its status was then.
-    met_full_disk: AtomicBool,
     cores: jobserver::Client,
 }
 
@@ -87,6 +88,8 @@ pub struct Tool<'a> {
     command: Command,
     is_closed_in: bool,
     shares_cores: bool,
+    /// What it says while it succeeds is of no account.
+    is_cargo_fetch: bool,
     on_line: &'a dyn Fn(&str),
 }
 
@@ -119,17 +122,7 @@ impl Sandbox {
             true => (BIN.into(), preload.map(|_| PRELOAD.into())),
             false => (links, preload.map(Utf8Path::to_owned)),
         };
-        Ok(Self {
-            walls: walls.clone(),
-            mounts,
-            places,
-            build,
-            bin,
-            preload,
-            log: Mutex::new(log),
-            met_full_disk: AtomicBool::new(false),
-            cores,
-        })
+        Ok(Self { walls: walls.clone(), mounts, places, build, bin, preload, log: Mutex::new(log), cores })
     }
 
     /// The build folder on the host: what is in it is in [`BUILD`] for a tool.
@@ -173,7 +166,8 @@ impl Sandbox {
             .env("TZ", "UTC")
             .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
             .envs(self.preload.iter().map(|path| ("LD_PRELOAD", path)));
-        Tool { sandbox: self, command, is_closed_in: self.is_closed(), shares_cores: false, on_line: &|_| () }
+        let is_closed_in = self.is_closed();
+        Tool { sandbox: self, command, is_closed_in, shares_cores: false, is_cargo_fetch: false, on_line: &|_| () }
     }
 
     /// A run of cargo with the network and the user's own settings for it: to fetch crates, for nothing else.
@@ -181,12 +175,14 @@ impl Sandbox {
         let find = |tool| toolbox::find(tool).map_err(|missing| anyhow!("the host tool `{}` is missing", missing.tool));
         let mut command = Command::new(find("cargo")?);
         command.env("RUSTC", find("rustc")?).current_dir(dir);
-        Ok(Tool { sandbox: self, command, is_closed_in: false, shares_cores: false, on_line: &|_| () })
-    }
-
-    /// Whether a tool has said that the disk is full; also one that went on, and said in the end that all is well.
-    pub fn met_full_disk(&self) -> bool {
-        self.met_full_disk.load(Ordering::SeqCst)
+        Ok(Tool {
+            sandbox: self,
+            command,
+            is_closed_in: false,
+            shares_cores: false,
+            is_cargo_fetch: true,
+            on_line: &|_| (),
+        })
     }
 
     /// Adds a line to the step's log.
@@ -238,19 +234,22 @@ impl<'a> Tool<'a> {
         self
     }
 
-    /// Runs the tool to its end. What it printed is in the log; the error says which command failed and how.
+    /// Runs the tool to its end. What it printed is in the log; the error says which command failed and how. A tool that says
+    /// that the disk is full has failed whatever its status.
     pub fn run(mut self) -> Result<()> {
         let line = format!("{:?}", self.command);
         self.sandbox.note(&format!("$ {line}"));
         let program = self.command.get_program().to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
-        let status = self.run_logged().with_context(|| format!("failed to run `{program}`"))?;
-        if !status.success() {
-            return Err(ToolFailed { program, status }.into());
+        let (status, is_full) = self.run_logged().with_context(|| format!("failed to run `{program}`"))?;
+        match status.success() {
+            true if is_full && !self.is_cargo_fetch => Err(space::full()),
+            true => Ok(()),
+            false => Err(ToolFailed { program, status, full_disk: is_full.then_some(Errno::NOSPC) }.into()),
         }
-        Ok(())
     }
 
-    fn run_logged(&mut self) -> Result<ExitStatus> {
+    /// How it ended, and whether it said that the disk is full.
+    fn run_logged(&mut self) -> Result<(ExitStatus, bool)> {
         let (reader, writer) = io::pipe()?;
         let mut command = self.enclose();
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
@@ -262,15 +261,14 @@ impl<'a> Tool<'a> {
         let child = Running::start(&mut command)?;
         // It holds the pipe's writing ends; without them the reader sees the end when the tools are gone.
         drop(command);
+        let mut is_full = false;
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             self.sandbox.note(&line);
-            if space::is_told(&line) {
-                self.sandbox.met_full_disk.store(true, Ordering::SeqCst);
-            }
+            is_full |= space::is_told(&line);
             (self.on_line)(&line);
         }
-        child.wait()
+        Ok((child.wait()?, is_full))
     }
 
     /// The command that runs the tool within its walls.

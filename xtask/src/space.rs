@@ -1,6 +1,9 @@
 //! A full disk: recognized in an error, and told with what to do about it. Few programs say plainly that it is full.
 
+use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use camino::Utf8Path;
 use rustix::io::Errno;
@@ -23,14 +26,14 @@ pub struct Free {
 }
 
 impl Free {
-    /// Whether a tool that wrote here may have found no room. Many a script goes on then, and says that all is well.
+    /// So little that somebody who wrote here may have found no room: a tool that says that all is well, or one that failed.
     pub fn is_exhausted(self) -> bool {
         self.bytes < EXHAUSTED_BYTES || self.files < EXHAUSTED_FILES
     }
 }
 
-/// A tool that failed to write has often deleted something since.
-const EXHAUSTED_BYTES: u64 = 1 << 20;
+/// Who failed to write has often deleted something since.
+const EXHAUSTED_BYTES: u64 = 4 << 20;
 /// Likewise.
 const EXHAUSTED_FILES: u64 = 16;
 
@@ -41,24 +44,34 @@ pub fn free(path: &Utf8Path) -> Option<Free> {
     Some(Free { bytes: stat.f_bavail * stat.f_frsize, files })
 }
 
+/// Whether two files or folders are on one disk.
+pub fn is_same_disk(one: impl AsRef<Path>, other: impl AsRef<Path>) -> bool {
+    let disk = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    disk(one.as_ref()).is_some_and(|one| disk(other.as_ref()) == Some(one))
+}
+
 /// Whether a full disk, or a used-up quota, is among the causes.
 pub fn is_full(error: &anyhow::Error) -> bool {
     // Some causes are kept as text only.
-    format!("{error:#}").lines().any(is_told)
-        || error.chain().any(|cause| {
-            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-            let errno = cause.downcast_ref::<Errno>();
-            matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
-                || matches!(errno, Some(&Errno::NOSPC | &Errno::DQUOT))
-        })
+    is_full_by_kind(error) || format!("{error:#}").lines().any(is_told)
+}
+
+/// Likewise, by the kinds of the causes alone.
+pub fn is_full_by_kind(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let errno = cause.downcast_ref::<Errno>();
+        matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+            || matches!(errno, Some(&Errno::NOSPC | &Errno::DQUOT))
+    })
 }
 
 /// Whether a tool, or an error's text, says so in this line: at its end, where causes stand. A compiler may quote the same
 /// words from a source file.
 pub fn is_told(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    let ends = |words: &&str| line.rsplit_once(*words).is_some_and(|(_, rest)| is_end(rest));
-    !is_source(&line) && SAID_BY_TOOLS.iter().any(|words| ends(&words))
+    let ends = |words: &&str| line.rsplit_once(words).is_some_and(|(_, rest)| is_end(rest));
+    !is_source(&line) && SAID_BY_TOOLS.iter().any(ends)
 }
 
 fn is_end(rest: &str) -> bool {

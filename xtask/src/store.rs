@@ -10,6 +10,7 @@
 //! v1/downloads/*           partial downloads, named by the hash they must have
 //! v1/tools.json            hashes of host tools, by what `stat` says of them
 //! v1/repair                locked while a damaged artifact is taken away
+//! v1/full                  grows whenever somebody finds the disk full
 //! ```
 //! Traces, roots and tools.json are sealed ([`crate::seal`]): a record that is not as it was written is no record.
 //! Nothing counts until it is complete: made in `tmp`, synced, then renamed. A crash leaves only what the next run sweeps away.
@@ -23,12 +24,14 @@ use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use self::full::TimesFull;
 use self::temp::open_lock;
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::{artifact, seal, space};
 
 pub use self::temp::Temp;
 
+mod full;
 mod temp;
 
 /// The layout of the store; a change of it starts an empty one beside the old.
@@ -42,6 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Store {
     root: Utf8PathBuf,
     _lock: File,
+    times_full: TimesFull,
 }
 
 /// One success: this key gave this artifact.
@@ -101,7 +105,8 @@ impl Store {
             ),
             Err(error) => return Err(not_opened(&root, error)),
         }
-        let store = Self { root, _lock: lock };
+        let times_full = TimesFull::new(root.join("full"));
+        let store = Self { root, _lock: lock, times_full };
         match access {
             Access::Shared => temp::sweep(&store.tmp()),
             Access::Exclusive => temp::sweep_all(&store.tmp()),
@@ -317,6 +322,23 @@ impl Store {
     /// The file that remembers hashes of host tools.
     pub fn tools(&self) -> Utf8PathBuf {
         self.root.join("tools.json")
+    }
+
+    /// Lets all who use the store know that its disk is full. To be called before room is made on it.
+    pub fn met_full_disk(&self) {
+        self.times_full.add();
+    }
+
+    /// Likewise, if by its kind this is the error of a full disk. Its text may hold words of strangers.
+    pub fn note_full_disk(&self, error: &anyhow::Error) {
+        if space::is_full_by_kind(error) {
+            self.met_full_disk();
+        }
+    }
+
+    /// Changes whenever anybody says that they met a full disk.
+    pub fn n_times_full(&self) -> u64 {
+        self.times_full.get()
     }
 
     /// Says of an error that the store's disk is full, if that is its cause.

@@ -1,8 +1,8 @@
 //! The process that talks to the cache, and the patience that xtask has with it.
 //!
 //! It is compiled and started only when a cache is asked for. Whatever it does, it can be killed, and is. One request a
-//! line goes in, and comes back as `at N` (bytes so far, any number of times), then `done N`, `missing`, `denied CAUSE`
-//! or `failed CAUSE`. This room must never wait without a limit.
+//! line goes in, and comes back as `at N` (bytes so far, any number of times), then `done N`, `missing`, `denied CAUSE`,
+//! `full CAUSE` or `failed CAUSE`. This room must never wait without a limit.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -65,6 +65,8 @@ pub enum Reply {
     Missing,
     /// It is not allowed.
     Denied(String),
+    /// There is no room on the disk that was written to: ours for `get`, that of a cache in a folder for `put`.
+    Full(String),
     /// The cache is of no use: unreachable, silent, slow or broken.
     Failed(String),
 }
@@ -144,7 +146,7 @@ impl Client {
         match client.ask(&format!("open {}", place.address()), None, &|| false) {
             Reply::Done(_) => Ok(client),
             Reply::Missing => Err("it does not exist".to_owned()),
-            Reply::Denied(cause) | Reply::Failed(cause) => Err(cause),
+            Reply::Denied(cause) | Reply::Full(cause) | Reply::Failed(cause) => Err(cause),
         }
     }
 
@@ -209,6 +211,7 @@ fn parse(line: &str) -> Progress {
         ("done", Ok(n_bytes)) => Reply::Done(n_bytes),
         ("missing", _) => Reply::Missing,
         ("denied", _) => Reply::Denied(rest()),
+        ("full", _) => Reply::Full(rest()),
         ("failed", _) => Reply::Failed(rest()),
         _ => Reply::Failed("its client answered nonsense".to_owned()),
     })

@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tar::{Builder, EntryType, Header};
 
 use crate::artifact::{self, EXECUTABLE, FOLDER, SYMLINK};
-use crate::steps::unpack::{self, Selection};
+use crate::steps::unpack::{self, Cause, Selection};
 
 /// What the artifact is called in the archive.
 const TOP: &str = "artifact";
@@ -66,8 +66,11 @@ pub fn unpack(packed: &Utf8Path, folder: &Utf8Path, max_size: u64) -> Result<Utf
     let (plain, tree) = (folder.join("tar"), folder.join("tree"));
     inflate(packed, &plain, max_size)?;
     let whole = Selection { root: "", leave_out: &[], keep: &[] };
-    // What it says of itself is of the temporary file; the cause is what counts.
-    unpack::unpack(&plain, &whole, &tree, &|_, _| ()).map_err(|error| error.cause)?;
+    // What it says of itself is of the temporary file; the cause is what counts, and whether it is the disk of the store.
+    unpack::unpack(&plain, &whole, &tree, &|_, _| ()).map_err(|error| match error.cause {
+        Cause::Write { path, cause } => anyhow::Error::from(cause).context(format!("failed to write `{path}`")),
+        cause => cause.into(),
+    })?;
     artifact::remove(&plain)?;
     let names: Vec<_> = tree.read_dir_utf8()?.flatten().map(|entry| entry.file_name().to_owned()).collect();
     // What is a link as a whole would be followed by whoever reads it.

@@ -12,8 +12,8 @@ use camino::Utf8Path;
 
 use super::client::{Client, Reply};
 use super::{Cache, SharedTrace, object_name, pack, trace_name};
-use crate::artifact;
 use crate::store::Store;
+use crate::{artifact, space};
 
 /// Something to be had from us.
 pub struct Offer {
@@ -101,6 +101,8 @@ impl Uploads<'_> {
             return Ok(false);
         }
         let unusable = |error: anyhow::Error| {
+            // While what was packed still fills the disk.
+            self.store.note_full_disk(&error);
             // A full disk, or an artifact that was damaged or collected meanwhile: nothing that the cache is to blame for.
             self.cache.warn(&crate::report::render(&error));
             Ok(false)
@@ -153,7 +155,7 @@ impl Uploads<'_> {
             Reply::Done(_) => Ok(true),
             // S3 denies also what it does not have; whether it may be written is seen then.
             Reply::Missing | Reply::Denied(_) => Ok(false),
-            Reply::Failed(cause) => Err(self.stop(cause)),
+            Reply::Failed(cause) | Reply::Full(cause) => Err(self.stop(cause)),
         }
     }
 
@@ -163,6 +165,13 @@ impl Uploads<'_> {
             Reply::Done(_) => Ok(()),
             Reply::Missing => Err(Stop::ReadOnly("there is no place for what was made".to_owned())),
             Reply::Denied(cause) => Err(Stop::ReadOnly(cause)),
+            Reply::Full(cause) => {
+                // A cache may be a folder of the store's own disk.
+                if self.cache.place.is_folder() && space::is_same_disk(self.cache.place.address(), self.store.root()) {
+                    self.store.met_full_disk();
+                }
+                Err(self.stop(cause))
+            }
             Reply::Failed(cause) => Err(self.stop(cause)),
         }
     }

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use camino::Utf8Path;
 
 use crate::key::StepKey;
+use crate::report;
 use crate::sandbox::{BUILD, INPUTS, ToolFailed};
-use crate::{report, space};
 
 /// How many lines of a log are shown with a failure.
 const LOG_LINES: usize = 30;
@@ -24,12 +24,6 @@ pub fn explain(step: &str, key: StepKey, log: &Utf8Path, is_closed: bool, error:
     let hint = if is_closed { walls_hint(&lines) } else { "" };
     let cause = report::render(&error);
     anyhow!("{cause}\n  from its log:{shown}\n  the whole log: {log}{hint}").context(text)
-}
-
-/// Whether it was a tool that failed, and the disk was full by what it printed.
-pub fn is_told_full(log: &Utf8Path, error: &anyhow::Error) -> bool {
-    let is_tool = error.chain().any(|cause| cause.is::<ToolFailed>());
-    is_tool && telling_lines(log).iter().any(|line| space::is_told(line))
 }
 
 /// The lines of a log that tell most: a compiler's errors from the first one on, else the last lines.

@@ -126,7 +126,14 @@ impl<'a> Run<'a> {
         if store.object(id).is_none() || !self.is_intact(id).unwrap_or(false) {
             return None;
         }
-        let trace = Trace { step: step.name.clone(), id, fields: fields.clone(), seconds: 0.0, hermetic: true };
+        let trace = Trace {
+            step: step.name.clone(),
+            id,
+            fields: fields.clone(),
+            seconds: 0.0,
+            hermetic: true,
+            elsewhere: false,
+        };
         if let Err(error) = store.record(&trace) {
             // The artifact is good all the same.
             self.engine.reporter.detail(&crate::report::render(&error));
@@ -169,8 +176,8 @@ impl<'a> Run<'a> {
         let Some(trace) = self.shared_trace(step, fields) else { return Ok(None) };
         let (store, started, key) = (self.engine.store, Instant::now(), fields.key());
         let temp = store.temp("shared")?;
-        let Some(path) = cache.artifact(&trace, temp.path()) else { return Ok(None) };
-        let id = store.commit(&path)?;
+        let Some(path) = cache.artifact(store, &trace, temp.path()) else { return Ok(None) };
+        let id = store.commit(&path).inspect_err(|error| store.note_full_disk(error))?;
         let log = store.log(key);
         fs::write(&log, format!("made elsewhere, and taken from the cache {cache}\n"))
             .with_context(|| format!("failed to write the log `{log}`"))?;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use anyhow::{Context, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::explain::{explain, is_told_full};
+use super::explain::explain;
 use super::files::{copy, read_files};
 use super::{Built, Engine};
 use crate::artifact;
@@ -17,7 +17,7 @@ use crate::graph::{Graph, Step};
 use crate::key::{ArtifactId, Fields, StepKey};
 use crate::report::StepProgress;
 use crate::sandbox::{Sandbox, Setting};
-use crate::space;
+use crate::space::{self, Free};
 use crate::steps::Job;
 use crate::store::{Claim, FULL_HINT, Temp, Trace};
 
@@ -34,8 +34,6 @@ pub struct Run<'a> {
     /// Artifacts whose content was compared with their id in this run.
     intact: Mutex<BTreeSet<ArtifactId>>,
     failed: AtomicBool,
-    /// A step met a full disk, and others that ran beside it may have, too.
-    disk_was_full: AtomicBool,
     n_running: AtomicUsize,
 }
 
@@ -53,7 +51,6 @@ impl<'a> Run<'a> {
             done: graph.names().into_iter().map(|name| (name, Mutex::new(None))).collect(),
             intact: Mutex::default(),
             failed: AtomicBool::new(false),
-            disk_was_full: AtomicBool::new(false),
             n_running: AtomicUsize::new(0),
         }
     }
@@ -246,10 +243,9 @@ impl<'a> Run<'a> {
         inputs: &[Built],
         progress: &StepProgress,
     ) -> Result<(ArtifactId, bool)> {
-        let key = fields.key();
-        let temp = self.engine.store.temp(&step.name).map_err(|error| self.mention_full_disk(key, error))?;
+        let temp = self.engine.store.temp(&step.name).map_err(|error| self.mention_full_disk(error))?;
         // While the half-made output still fills the disk.
-        self.run_in(&temp, step, fields, inputs, progress).map_err(|error| self.mention_full_disk(key, error))
+        self.run_in(&temp, step, fields, inputs, progress).map_err(|error| self.mention_full_disk(error))
     }
 
     fn run_in(
@@ -296,13 +292,16 @@ impl<'a> Run<'a> {
     }
 
     fn make_output(&self, step: &Step, job: &Job<'_>) -> Result<ArtifactId> {
+        let store = self.engine.store;
+        let n_times_full = store.n_times_full();
         step.recipe.run(job)?;
-        // Not every tool looks whether it could write what it wrote.
-        if !step.recipe.tools().is_empty() && self.may_lack_what_was_written(job) {
+        // Not every tool looks whether it could write what it wrote: the disk still is full, or somebody found it so meanwhile.
+        let was_full = || space::free(job.work).is_some_and(Free::is_exhausted) || store.n_times_full() != n_times_full;
+        if !step.recipe.tools().is_empty() && was_full() {
             return Err(space::full());
         }
         job.progress.now("storing");
-        let id = self.engine.store.commit(job.out)?;
+        let id = store.commit(job.out)?;
         match step.recipe.declared() {
             Some(declared) if declared != id => {
                 // What was committed may be another checkout's good artifact; if nobody needs it, gc takes it.
@@ -315,21 +314,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether the disk was full while the step's tools ran: it still is, a step beside this one found it so (and has perhaps
-    /// cleared its things away since), or a tool said so on its way.
-    fn may_lack_what_was_written(&self, job: &Job<'_>) -> bool {
-        space::free(job.work).is_some_and(space::Free::is_exhausted)
-            || self.disk_was_full.load(Ordering::SeqCst)
-            || job.sandbox.met_full_disk()
-    }
-
     /// Few tools say plainly that the disk is full; some clean up before they end, so that it is not full any more.
-    fn mention_full_disk(&self, key: StepKey, error: anyhow::Error) -> anyhow::Error {
-        let root = self.engine.store.root();
-        let is_near = space::free(root).is_some_and(|free| free.bytes < FULL_DISK);
-        if is_near || space::is_full(&error) || is_told_full(&self.engine.store.log(key), &error) {
-            self.disk_was_full.store(true, Ordering::SeqCst);
-            return space::explain(error, "the store", root, FULL_HINT);
+    fn mention_full_disk(&self, error: anyhow::Error) -> anyhow::Error {
+        let store = self.engine.store;
+        if space::is_full(&error) || space::free(store.root()).is_some_and(Free::is_exhausted) {
+            store.met_full_disk();
+            return space::explain(error, "the store", store.root(), FULL_HINT);
         }
         error
     }
@@ -388,8 +378,6 @@ impl<'a> Run<'a> {
 
 /// How often damaged artifacts are made again in one run, before the disk is to blame.
 const N_REPAIRS: u32 = 3;
-/// With less than this left, in bytes, a failure is taken for a consequence of a full disk.
-const FULL_DISK: u64 = 4 << 20;
 
 /// All results, or the failure that made the others not start.
 fn first_cause(results: Vec<Result<Built>>) -> Result<Vec<Built>> {

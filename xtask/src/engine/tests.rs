@@ -11,6 +11,7 @@ use camino::Utf8PathBuf;
 use super::files::expand_tree;
 use super::*;
 use crate::packages::Cut;
+use crate::report;
 use crate::sandbox::ToolFailed;
 use crate::steps::Job;
 use crate::steps::program::{GoProgram, RustProgram};
@@ -31,6 +32,8 @@ struct Text {
     fails: bool,
     /// What it makes is another thing each time.
     varies: bool,
+    /// A store whose disk is found full while this runs, beside a tool that says nothing of it.
+    full: Option<Utf8PathBuf>,
 }
 
 impl Recipe for Text {
@@ -49,15 +52,21 @@ impl Recipe for Text {
     fn is_at_hand(&self, _vendor: &Utf8Path) -> bool {
         self.at_hand
     }
+    fn tools(&self) -> Vec<ToolName> {
+        self.full.iter().map(|_| "sh").collect()
+    }
     fn files(&self) -> Vec<FileInput> {
         self.file.clone().into_iter().collect()
     }
     fn run(&self, job: &Job<'_>) -> Result<()> {
         let n_before = self.n_runs.fetch_add(1, Ordering::SeqCst);
         job.sandbox.note("a line of the log");
+        if let Some(root) = &self.full {
+            Store::open(root, Access::Shared)?.met_full_disk();
+        }
         if self.fails {
             let status = std::os::unix::process::ExitStatusExt::from_raw(3 << 8);
-            return Err(ToolFailed { program: "cc".to_owned(), status }.into());
+            return Err(ToolFailed { program: "cc".to_owned(), status, full_disk: None }.into());
         }
         let mut text = self.always.clone().unwrap_or_else(|| self.text.clone());
         for (role, path) in &job.inputs {
@@ -264,6 +273,18 @@ fn a_failure_names_the_step_shows_the_log_and_keeps_what_was_finished() {
     }
     assert!(bench.build(steps(), "bad").is_err());
     assert_eq!((runs(&a), runs(&bad)), (1, 2));
+}
+
+/// The other store is what another process has of the same one.
+#[test]
+fn what_a_tool_made_while_somebody_met_the_full_disk_is_not_taken() {
+    let bench = Bench::new();
+    let beside = |root: &str| Text { full: Some(bench.root().join(root)), ..text("a") };
+    let error = report::render(&bench.build(vec![step("a", &beside("store"), &[])], "a").unwrap_err());
+    assert!(error.contains("the disk of the store is full") && error.contains("said that it had succeeded"), "{error}");
+    assert_eq!(bench.store.traces().unwrap(), []);
+    // It is no reason to refuse what is made later, or beside another store.
+    assert_eq!(bench.build(vec![step("a", &beside("other"), &[])], "a").unwrap(), "a");
 }
 
 #[test]

@@ -211,3 +211,13 @@ fn make_gets_the_jobserver_through_the_walls() {
     result.expect(&log);
     assert!(log.ends_with("a\nall\n") && !log.contains("warning"), "{log}");
 }
+
+#[test]
+fn a_tool_that_says_that_the_disk_is_full_has_failed_whatever_its_status() {
+    for status in [0, 1] {
+        let (result, _) = bench(closed(), &["sh"]).run(&format!("echo x: No space left on device; exit {status}"));
+        let error = result.unwrap_err();
+        assert!(space::is_full(&error) && error.is::<ToolFailed>() == (status == 1), "{error:#}");
+    }
+    check(&["sh"], "echo '1 | No space left on device'", Ok("1 | No space left on device\n"));
+}

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use xtask::key::{ArtifactId, StepKey};
 
 use crate::bench::{Bench, Outcome, Ran, names, repeated};
-use crate::small_disk::{in_namespace, on_disk, remount};
+use crate::small_disk::{in_namespace, mount, on_disk};
 
 /// Builds until it succeeds, on a disk that `grow` makes larger before each try. Whatever fails says why; nothing that counts is
 /// half, no success is lost, and none is repeated. The number of failures.
@@ -133,9 +133,10 @@ fn fill(disk: &Utf8Path) {
     full(error);
 }
 
-fn mount(place: &Utf8Path, options: &str) {
-    let mut command = std::process::Command::new("mount");
-    let status = command.args(["-t", "tmpfs", "-o", options, "none", place.as_str()]).status().unwrap();
+/// Changes the limits of the disk.
+fn remount(disk: &Utf8Path, options: &str) {
+    let options = format!("remount,{options}");
+    let status = std::process::Command::new("mount").args(["-o", &options, disk.as_str()]).status().unwrap();
     assert!(status.success(), "{status}");
 }
 

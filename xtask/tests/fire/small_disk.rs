@@ -37,9 +37,9 @@ pub fn in_namespace(script: &str) -> Command {
     command
 }
 
-/// Changes the limits of the disk.
-pub fn remount(disk: &Utf8Path, options: &str) {
-    let options = format!("remount,{options}");
-    let status = Command::new("mount").args(["-o", &options, disk.as_str()]).status().unwrap();
+/// Mounts another one, within [`on_disk`].
+pub fn mount(place: &Utf8Path, options: &str) {
+    let mut command = Command::new("mount");
+    let status = command.args(["-t", "tmpfs", "-o", options, "none", place.as_str()]).status().unwrap();
     assert!(status.success(), "{status}");
 }
