@@ -19,6 +19,8 @@ pub enum Outcome {
     Done(u64),
     /// The cache has no such thing.
     Missing,
+    /// It is larger than was asked for.
+    TooLarge,
     /// The cache answered, and does not allow it.
     Denied(String),
     /// There is no room on the disk that was written to: ours for `get`, that of a cache in a folder for `put`.
@@ -60,6 +62,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Done(n_bytes) => write!(f, "done {n_bytes}"),
             Self::Missing => write!(f, "missing"),
+            Self::TooLarge => write!(f, "large"),
             Self::Denied(cause) => write!(f, "denied {}", line(cause)),
             Self::Full(cause) => write!(f, "full {}", line(cause)),
             Self::Failed(cause) => write!(f, "failed {}", line(cause)),
@@ -70,16 +73,15 @@ impl fmt::Display for Outcome {
 /// Writes what the cache has under `name` to `path`: at most `limit` bytes. `progress` gets the bytes so far.
 pub async fn get(bucket: &Bucket, name: &str, path: &Path, limit: u64, progress: &dyn Fn(u64)) -> Result<Outcome> {
     let found = bucket.store.get(&bucket.name(name)).await?;
-    let too_large = || Ok(Outcome::Failed(format!("it is larger than {limit} bytes")));
     if found.meta.size > limit {
-        return too_large();
+        return Ok(Outcome::TooLarge);
     }
     let mut file = File::create(path).context("failed to write a file for it")?;
     let (mut chunks, mut n_bytes) = (found.into_stream(), 0);
     while let Some(chunk) = chunks.try_next().await? {
         n_bytes += chunk.len() as u64;
         if n_bytes > limit {
-            return too_large();
+            return Ok(Outcome::TooLarge);
         }
         file.write_all(&chunk).context("failed to write a file for it")?;
         progress(n_bytes);

@@ -28,11 +28,6 @@ pub mod pack;
 pub mod place;
 pub mod upload;
 
-/// In bytes. A trace with a thousand files in its key has a hundred thousand.
-const MAX_TRACE: u64 = 4 << 20;
-/// In bytes, as compressed.
-const MAX_OBJECT: u64 = 512 << 20;
-
 /// One success of somebody: this key gave this artifact. The same step has the same bytes, whoever writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedTrace {
@@ -53,6 +48,8 @@ pub struct Cache<'a> {
     program: Utf8PathBuf,
     limits: Limits,
     say: Say<'a>,
+    /// Takes what only `-v` shows.
+    detail: Say<'a>,
     /// Asks for what steps want, one after the other.
     reader: Mutex<Option<Client>>,
     /// What it said to each key that it was asked for.
@@ -77,12 +74,13 @@ enum Fault {
 
 impl<'a> Cache<'a> {
     /// A cache at `place`, of which nothing was asked yet; `program` is the client.
-    pub fn new(place: &'a Place, program: Utf8PathBuf, limits: Limits, say: Say<'a>) -> Self {
+    pub fn new(place: &'a Place, program: Utf8PathBuf, limits: Limits, say: Say<'a>, detail: Say<'a>) -> Self {
         Self {
             place,
             program,
             limits,
             say,
+            detail,
             reader: Mutex::default(),
             traces: Mutex::default(),
             refused: Mutex::default(),
@@ -112,7 +110,7 @@ impl<'a> Cache<'a> {
     fn read_trace(&self, store: &Store, fields: &Fields) -> Result<SharedTrace, Fault> {
         let temp = store.temp("cache").map_err(Fault::Bad)?;
         let path = temp.path().join("trace");
-        self.get(store, &trace_name(fields.key()), &path, MAX_TRACE)?;
+        self.get(store, &trace_name(fields.key()), &path, self.limits.trace)?;
         check_trace(&path, fields).map_err(Fault::Bad)
     }
 
@@ -136,7 +134,7 @@ impl<'a> Cache<'a> {
 
     fn read_artifact(&self, store: &Store, trace: &SharedTrace, folder: &Utf8Path) -> Result<Utf8PathBuf, Fault> {
         let packed = folder.join("packed");
-        self.get(store, &object_name(trace.id), &packed, MAX_OBJECT)?;
+        self.get(store, &object_name(trace.id), &packed, self.limits.packed)?;
         let checked = self.check_artifact(&packed, folder, trace.id);
         checked.inspect_err(|error| store.note_full_disk(error)).map_err(Fault::Bad)
     }
@@ -180,6 +178,12 @@ impl<'a> Cache<'a> {
         match reply {
             Reply::Done(_) => Ok(()),
             Reply::Missing => Err(Fault::Missing),
+            // So is whoever put it there; the others are asked for as before.
+            Reply::TooLarge => {
+                let limit = report::size(limit);
+                (self.detail)(&format!("cache {}: {name} is larger than {limit}, and not taken", self.place));
+                Err(Fault::Unknown)
+            }
             Reply::Failed(cause) | Reply::Full(cause) => {
                 // It may be in the middle of an answer that nobody waits for any more. Whoever waits for the lock sees that
                 // there is no more to be had.

@@ -197,20 +197,21 @@ impl Session {
         let say = |line: &str| self.reporter.say(line);
         // What `verify` makes under a strange library must not be shared, nor be taken from others.
         let place = self.cache.as_ref().filter(|_| self.preload.is_none());
-        let cache = place.and_then(|place| self.open_cache(place, &say));
+        let detail = |line: &str| self.reporter.detail(line);
+        let cache = place.and_then(|place| self.open_cache(place, &say, &detail));
         self.with_engine(&planned.image.name, store, |engine| {
             Engine { cache: cache.as_ref(), ..*engine }.build(&planned.graph, goals)
         })
     }
 
     /// The shared cache, if it can be used now. If not, the user is told why, and that is all.
-    fn open_cache<'a>(&self, place: &'a Place, say: Say<'a>) -> Option<Cache<'a>> {
+    fn open_cache<'a>(&self, place: &'a Place, say: Say<'a>, detail: Say<'a>) -> Option<Cache<'a>> {
         if self.offline && !place.is_folder() {
             say(&format!("cache {place}: not asked, because of --offline"));
             return None;
         }
         match cache::client::compile(self.workspace.root(), self.offline, &self.reporter) {
-            Ok(program) => Some(Cache::new(place, program, Limits::default(), say)),
+            Ok(program) => Some(Cache::new(place, program, Limits::default(), say, detail)),
             Err(error) => {
                 let cause = report::render(&error);
                 say(&format!("cache {place}: {}; going on without it", place.redact(&cause)));

@@ -1,7 +1,7 @@
 //! The process that talks to the cache, and the patience that xtask has with it.
 //!
 //! It is compiled and started only when a cache is asked for. Whatever it does, it can be killed, and is. One request a
-//! line goes in, and comes back as `at N` (bytes so far, any number of times), then `done N`, `missing`, `denied CAUSE`,
+//! line goes in, and comes back as `at N` (bytes so far, any number of times), then `done N`, `missing`, `large`, `denied CAUSE`,
 //! `full CAUSE` or `failed CAUSE`. This room must never wait without a limit.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -34,6 +34,10 @@ pub struct Limits {
     pub finish: Duration,
     /// In bytes, as unpacked, of one artifact.
     pub size: u64,
+    /// In bytes, as compressed, of one artifact.
+    pub packed: u64,
+    /// In bytes, of one trace.
+    pub trace: u64,
 }
 
 impl Default for Limits {
@@ -45,6 +49,9 @@ impl Default for Limits {
             finish: Duration::from_secs(60),
             // The largest artifacts that steps compute, programs with much debug information, have a tenth.
             size: 1 << 30,
+            packed: 512 << 20,
+            // With a thousand files in its key it has a hundred thousand.
+            trace: 4 << 20,
         }
     }
 }
@@ -63,6 +70,8 @@ pub enum Reply {
     Done(u64),
     /// There is no such thing.
     Missing,
+    /// It is larger than was asked for.
+    TooLarge,
     /// It is not allowed.
     Denied(String),
     /// There is no room on the disk that was written to: ours for `get`, that of a cache in a folder for `put`.
@@ -145,7 +154,7 @@ impl Client {
         let mut client = Self { child, stdin, lines, limits };
         match client.ask(&format!("open {}", place.address()), None, &|| false) {
             Reply::Done(_) => Ok(client),
-            Reply::Missing => Err("it does not exist".to_owned()),
+            Reply::Missing | Reply::TooLarge => Err("it does not exist".to_owned()),
             Reply::Denied(cause) | Reply::Full(cause) | Reply::Failed(cause) => Err(cause),
         }
     }
@@ -210,6 +219,7 @@ fn parse(line: &str) -> Progress {
         ("at", Ok(n_bytes)) => return Progress::At(n_bytes),
         ("done", Ok(n_bytes)) => Reply::Done(n_bytes),
         ("missing", _) => Reply::Missing,
+        ("large", _) => Reply::TooLarge,
         ("denied", _) => Reply::Denied(rest()),
         ("full", _) => Reply::Full(rest()),
         ("failed", _) => Reply::Failed(rest()),

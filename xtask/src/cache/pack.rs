@@ -20,11 +20,12 @@ const LEVEL: i32 = 3;
 /// As a power of two: what `zstd` itself unpacks without being told otherwise. A larger window is memory for nothing.
 const WINDOW: u32 = 27;
 
-/// Writes the artifact at `from` to the file `to`. The same artifact gives the same bytes.
-pub fn pack(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+/// Writes the artifact at `from` to the file `to`, and says how many bytes that has before compression. The same artifact
+/// gives the same bytes.
+pub fn pack(from: &Utf8Path, to: &Utf8Path) -> Result<u64> {
     let context = || format!("failed to pack `{from}`");
     let encoder = zstd::Encoder::new(File::create(to).with_context(context)?, LEVEL).with_context(context)?;
-    let mut archive = Builder::new(encoder);
+    let mut archive = Builder::new(Counted { encoder, n_bytes: 0 });
     let top = Utf8Path::new(TOP);
     append(&mut archive, from, top).with_context(context)?;
     if artifact::kind(from)? == FOLDER {
@@ -32,8 +33,28 @@ pub fn pack(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
             append(&mut archive, &from.join(&entry.path), &top.join(&entry.path)).with_context(context)?;
         }
     }
-    let mut file = archive.into_inner().and_then(zstd::Encoder::finish).with_context(context)?;
-    file.flush().with_context(context)
+    let Counted { encoder, n_bytes } = archive.into_inner().with_context(context)?;
+    let mut file = encoder.finish().with_context(context)?;
+    file.flush().with_context(context)?;
+    Ok(n_bytes)
+}
+
+/// Counts what is compressed.
+struct Counted<W> {
+    encoder: W,
+    n_bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.encoder.write(bytes)?;
+        self.n_bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.flush()
+    }
 }
 
 fn append(archive: &mut Builder<impl Write>, from: &Utf8Path, name: &Utf8Path) -> Result<()> {

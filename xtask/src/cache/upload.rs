@@ -13,7 +13,7 @@ use camino::Utf8Path;
 use super::client::{Client, Reply};
 use super::{Cache, SharedTrace, object_name, pack, trace_name};
 use crate::store::Store;
-use crate::{artifact, space};
+use crate::{artifact, report, space};
 
 /// Something to be had from us.
 pub struct Offer {
@@ -104,14 +104,19 @@ impl Uploads<'_> {
             // While what was packed still fills the disk.
             self.store.note_full_disk(&error);
             // A full disk, or an artifact that was damaged or collected meanwhile: nothing that the cache is to blame for.
-            self.cache.warn(&crate::report::render(&error));
+            self.cache.warn(&report::render(&error));
             Ok(false)
         };
         let temp = match self.store.temp("upload") {
             Ok(temp) => temp,
             Err(error) => return unusable(error),
         };
-        let packed = temp.path().join("packed");
+        let (packed, path) = (temp.path().join("packed"), temp.path().join("trace"));
+        match write_trace(&offer.trace, &path) {
+            Ok(n_bytes) if self.fits(offer, n_bytes, self.cache.limits.trace) => {}
+            Ok(_) => return Ok(false),
+            Err(error) => return unusable(error),
+        }
         if offer.with_object {
             let name = object_name(offer.trace.id);
             if is_bad || !self.has(&name, None)? {
@@ -122,11 +127,7 @@ impl Uploads<'_> {
                 }
             }
         }
-        let path = temp.path().join("trace");
-        match write_trace(&offer.trace, &path) {
-            Ok(()) => self.put(&trace_name(key), &path).map(|()| true),
-            Err(error) => unusable(error),
-        }
+        self.put(&trace_name(key), &path).map(|()| true)
     }
 
     /// What the cache said of this key already, in this build.
@@ -135,16 +136,25 @@ impl Uploads<'_> {
         traces.get(&offer.trace.fields.key()).map(Option::is_some)
     }
 
-    /// Packs an artifact that is whole. False, if it is larger than anybody would unpack.
+    /// Packs an artifact that is whole. False, if it is larger than anybody would take.
     fn pack(&self, offer: &Offer, to: &Utf8Path) -> Result<bool> {
         let id = offer.trace.id;
         let path = self.store.object(id).filter(|_| self.store.is_intact(id).unwrap_or(false));
         let path =
             path.with_context(|| format!("failed to upload `{}`: the store has no whole {id}", offer.trace.step))?;
-        if artifact::size(&path)? > self.cache.limits.size {
-            return Ok(false);
+        let limits = self.cache.limits;
+        Ok(self.fits(offer, artifact::size(&path)?, limits.size)
+            && self.fits(offer, pack::pack(&path, to)?, limits.size)
+            && self.fits(offer, artifact::size(to)?, limits.packed))
+    }
+
+    /// Whether readers take so many bytes. Who made them may know why others make them again.
+    fn fits(&self, offer: &Offer, n_bytes: u64, limit: u64) -> bool {
+        if n_bytes > limit {
+            let (cache, limit) = (self.cache, report::size(limit));
+            (cache.detail)(&format!("cache {cache}: {} is not uploaded: it is larger than {limit}", offer.trace.step));
         }
-        pack::pack(&path, to).map(|()| true)
+        n_bytes <= limit
     }
 
     fn has(&mut self, name: &str, known: Option<bool>) -> Result<bool, Stop> {
@@ -154,16 +164,16 @@ impl Uploads<'_> {
         match self.ask(&format!("has {name}"), None)? {
             Reply::Done(_) => Ok(true),
             // S3 denies also what it does not have; whether it may be written is seen then.
-            Reply::Missing | Reply::Denied(_) => Ok(false),
+            Reply::Missing | Reply::TooLarge | Reply::Denied(_) => Ok(false),
             Reply::Failed(cause) | Reply::Full(cause) => Err(self.stop(cause)),
         }
     }
 
     fn put(&mut self, name: &str, path: &Utf8Path) -> Result<(), Stop> {
-        let size = artifact::size(path).map_err(|error| Stop::Dead(crate::report::render(&error)))?;
+        let size = artifact::size(path).map_err(|error| Stop::Dead(report::render(&error)))?;
         match self.ask(&format!("put {name} {path}"), Some(size))? {
             Reply::Done(_) => Ok(()),
-            Reply::Missing => Err(Stop::ReadOnly("there is no place for what was made".to_owned())),
+            Reply::Missing | Reply::TooLarge => Err(Stop::ReadOnly("there is no place for what was made".to_owned())),
             Reply::Denied(cause) => Err(Stop::ReadOnly(cause)),
             Reply::Full(cause) => {
                 // A cache may be a folder of the store's own disk.
@@ -197,7 +207,9 @@ impl Uploads<'_> {
     }
 }
 
-fn write_trace(trace: &SharedTrace, path: &Utf8Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(trace).context("failed to write a trace")?;
-    crate::steps::write(path, text + "\n")
+/// How many bytes it has, too.
+fn write_trace(trace: &SharedTrace, path: &Utf8Path) -> Result<u64> {
+    let text = serde_json::to_string_pretty(trace).context("failed to write a trace")? + "\n";
+    crate::steps::write(path, &text)?;
+    Ok(text.len() as u64)
 }

@@ -35,6 +35,8 @@ pub const LIMITS: Limits = Limits {
     rate: 1_000,
     finish: Duration::from_secs(60),
     size: 16 << 20,
+    packed: 16 << 20,
+    trace: 1 << 20,
 };
 
 /// Makes a folder with a file, a program and a link from its text and its input.
@@ -82,6 +84,7 @@ pub struct Bench {
     pub offline: bool,
     pub toys: [Toy; 3],
     said: Mutex<Vec<String>>,
+    details: Mutex<Vec<String>>,
 }
 
 impl Bench {
@@ -92,7 +95,16 @@ impl Bench {
         let store = Store::open(&root.join("store"), Access::Shared).unwrap();
         let toy = |name, text, is_download| Toy { name, text, is_download, n_runs: Arc::default() };
         let toys = [toy("crates", "c", true), toy("library", "l", false), toy("program", "p", false)];
-        Self { folder, store, limits: LIMITS, client: CLIENT.clone(), offline: false, toys, said: Mutex::default() }
+        Self {
+            folder,
+            store,
+            limits: LIMITS,
+            client: CLIENT.clone(),
+            offline: false,
+            toys,
+            said: Mutex::default(),
+            details: Mutex::default(),
+        }
     }
 
     pub fn root(&self) -> &Utf8Path {
@@ -113,7 +125,8 @@ impl Bench {
     pub fn build(&self, cache: &str) -> BTreeMap<String, Built> {
         let place = Place::parse(cache).unwrap();
         let say = |line: &str| self.said.lock().unwrap().push(line.to_owned());
-        self.run(Some(&Cache::new(&place, self.client.clone(), self.limits, &say)))
+        let detail = |line: &str| self.details.lock().unwrap().push(line.to_owned());
+        self.run(Some(&Cache::new(&place, self.client.clone(), self.limits, &say, &detail)))
     }
 
     pub fn build_alone(&self) -> BTreeMap<String, Built> {
@@ -151,6 +164,11 @@ impl Bench {
     /// What the user was told of the cache.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")
+    }
+
+    /// What only `-v` would have shown of it.
+    pub fn details(&self) -> Vec<String> {
+        self.details.lock().unwrap().clone()
     }
 
     fn left_in_tmp(&self) -> Vec<String> {

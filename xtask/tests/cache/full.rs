@@ -48,7 +48,7 @@ fn a_download_that_finds_no_room_says_so_to_those_who_build() {
         let (one, other, server) = (Bench::new(), Bench::new(), Server::honest());
         let made = one.build(&server.url());
         let place = Place::parse(&server.url()).unwrap();
-        let cache = || Cache::new(&place, CLIENT.clone(), LIMITS, &|_| ());
+        let cache = || Cache::new(&place, CLIENT.clone(), LIMITS, &|_| (), &|_| ());
         let trace = cache().trace(&other.store, &made["program"].fields).unwrap();
         let folder = other.root().join("taken");
         fs::create_dir(&folder).unwrap();

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::bench::{ALL, Bench, CLIENT, NONE};
+use xtask::cache::client::Limits;
+
+use crate::bench::{ALL, Bench, CLIENT, LIMITS, NONE};
 use crate::server::{Answer, Server};
 
 #[test]
@@ -101,6 +103,47 @@ fn a_password_goes_to_the_server_and_into_no_message() {
     assert_eq!(one.said(), format!("cache http://{}/cache: 3 results uploaded", server.address));
     other.build("http://me:hunter%402@127.0.0.1:1/cache");
     assert!(other.said().contains("cache http://127.0.0.1:1/cache: ") && !other.said().contains("hunter"));
+}
+
+/// A reader that would give it up, or refuse it, would make it again in every build.
+#[test]
+fn what_readers_would_not_take_is_not_uploaded() {
+    let check = |what: &str, limit: &dyn Fn(&mut Limits) -> &mut u64, n_bytes: u64| {
+        let (mut one, server) = (Bench::new(), Server::honest());
+        *limit(&mut one.limits) = n_bytes;
+        one.build(&server.url());
+        let things = server.things.lock().unwrap();
+        let n_objects = things.keys().filter(|name| name.contains("objects")).count();
+        assert_eq!(n_objects, 0, "{what}");
+        let steps = one.details().join("\n");
+        assert!(steps.contains(": program is not uploaded: it is larger than "), "{what}: {steps}");
+        assert_eq!(one.runs(), ALL);
+    };
+    check("trace", &|limits| &mut limits.trace, 100);
+    check("artifact", &|limits| &mut limits.size, 1000);
+    // The program has 3002 bytes, and as an archive four times as much.
+    check("archive", &|limits| &mut limits.size, 3500);
+    check("packed", &|limits| &mut limits.packed, 50);
+}
+
+/// What older builders put there.
+#[test]
+fn what_is_too_large_is_missing_and_the_rest_is_taken() {
+    let (one, server) = (Bench::new(), Server::honest());
+    let made = one.build(&server.url());
+    let length = |name: String| server.things.lock().unwrap()[&format!("/some/cache/v1/{name}")].len() as u64;
+    let trace = |step: &str| length(format!("traces/{}.json", made[step].key));
+    let object = |step: &str| length(format!("objects/{}.tar.zst", made[step].id));
+    assert!(trace("library") < trace("program") && object("library") < object("program"));
+    for (trace, packed) in [(trace("program") - 1, LIMITS.packed), (LIMITS.trace, object("program") - 1)] {
+        let mut other = Bench::new();
+        (other.limits.trace, other.limits.packed) = (trace, packed);
+        assert_eq!(other.build(&server.url()), made);
+        assert_eq!(other.runs(), [0, 0, 1], "{}", other.said());
+        let taken: Vec<_> = other.details().into_iter().filter(|line| line.ends_with(", and not taken")).collect();
+        assert!(taken.len() == 1 && taken[0].contains(" v1/"), "{taken:?}");
+        assert!(!other.said().contains("going on without it"), "{}", other.said());
+    }
 }
 
 #[test]
