@@ -1,7 +1,8 @@
 //! An artifact as one file: a tar archive, compressed with zstd, with nothing in it but names, executable bits and content.
 //!
 //! What comes out of a cache was written by anybody. It is unpacked by the rooms that unpack pinned sources, which refuse
-//! what could reach outside the folder, and never into more bytes than it is told.
+//! what could reach outside the folder, and never into more bytes than it is told: what is in it is not compressed again, and
+//! no file of it is there twice.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tar::{Builder, EntryType, Header};
 
 use crate::artifact::{self, EXECUTABLE, FOLDER, SYMLINK};
-use crate::steps::unpack::{self, Cause, Selection};
+use crate::steps::unpack::{self, Cause};
 
 /// What the artifact is called in the archive.
 const TOP: &str = "artifact";
@@ -86,9 +87,8 @@ fn append(archive: &mut Builder<impl Write>, from: &Utf8Path, name: &Utf8Path) -
 pub fn unpack(packed: &Utf8Path, folder: &Utf8Path, max_size: u64) -> Result<Utf8PathBuf> {
     let (plain, tree) = (folder.join("tar"), folder.join("tree"));
     inflate(packed, &plain, max_size)?;
-    let whole = Selection { root: "", leave_out: &[], keep: &[] };
     // What it says of itself is of the temporary file; the cause is what counts, and whether it is the disk of the store.
-    unpack::unpack(&plain, &whole, &tree, &|_, _| ()).map_err(|error| match error.cause {
+    unpack::unpack_plain(&plain, &tree).map_err(|error| match error.cause {
         Cause::Write { path, cause } => anyhow::Error::from(cause).context(format!("failed to write `{path}`")),
         cause => cause.into(),
     })?;

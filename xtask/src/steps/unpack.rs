@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use self::filter::Filter;
 use self::payload::Payload;
 use self::stream::with_stream;
-use self::tree::fill;
+use self::tree::{HardLinks, fill};
 
 mod filter;
 mod payload;
@@ -143,22 +143,37 @@ pub fn unpack(
     out: &Utf8Path,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Unpacked, UnpackError> {
-    unpack_inner(archive, selection, out, progress).map_err(|cause| UnpackError { archive: archive.to_owned(), cause })
+    let unpack = || {
+        let filter = Filter::new(selection)?;
+        let payload = Payload::find(File::open(archive).map_err(Cause::Read)?)?;
+        unpack_payload(payload, filter, HardLinks::Copied, out, progress)
+    };
+    unpack().map_err(|cause| UnpackError { archive: archive.to_owned(), cause })
 }
 
-fn unpack_inner(
-    archive: &Utf8Path,
-    selection: &Selection,
+/// Unpacks a tar archive with no compression, no package around it and no hard links in it, and all of it: what comes out
+/// has no more bytes than the archive.
+pub fn unpack_plain(archive: &Utf8Path, out: &Utf8Path) -> Result<Unpacked, UnpackError> {
+    let unpack = || {
+        let filter = Filter::new(&Selection { root: "", leave_out: &[], keep: &[] })?;
+        let payload = Payload::plain(File::open(archive).map_err(Cause::Read)?)?;
+        unpack_payload(payload, filter, HardLinks::Refused, out, &|_, _| ())
+    };
+    unpack().map_err(|cause| UnpackError { archive: archive.to_owned(), cause })
+}
+
+fn unpack_payload(
+    payload: Payload,
+    filter: Filter,
+    hard_links: HardLinks,
     out: &Utf8Path,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Unpacked, Cause> {
-    let filter = Filter::new(selection)?;
-    let payload = Payload::find(File::open(archive).map_err(Cause::Read)?)?;
     prepare(out)?;
     let (n_read, total) = (AtomicU64::new(0), payload.length());
     let decoder = payload.decoder(&n_read).map_err(Cause::Read)?;
     let report = || progress(n_read.load(Ordering::Relaxed), total);
-    with_stream(decoder, &report, |stream| fill(out, stream, filter))
+    with_stream(decoder, &report, |stream| fill(out, stream, filter, hard_links))
 }
 
 fn prepare(out: &Utf8Path) -> Result<(), Cause> {

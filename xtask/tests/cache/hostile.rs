@@ -157,6 +157,23 @@ fn lies() -> Vec<Lie> {
         lie("half of it", "objects", "it is damaged", |object| object[..object.len() / 2].to_vec()),
         lie("something behind its end", "objects", "it is damaged", |object| [object, b"more".as_slice()].concat()),
         lie("no archive", "objects", "neither a tar archive", |_| zstd(b"no archive")),
+        lie("gigabytes of zeros, packed once more as gzip", "objects", "neither a tar archive", |_| {
+            zstd(&gzip(&tar_of_zeros(17 << 20)))
+        }),
+        lie("the same as xz", "objects", "neither a tar archive", |_| zstd(&xz(&tar_of_zeros(17 << 20)))),
+        lie("the same in a Debian package", "objects", "neither a tar archive", |_| {
+            zstd(&deb(&xz(&tar_of_zeros(17 << 20))))
+        }),
+        lie("one file many times", "objects", "refused entry `artifact/again`: it is a hard link", |_| {
+            let mut archive = tar::Builder::new(tar_of_zeros(1000));
+            // Over the end of what is there.
+            archive.get_mut().truncate(3 * 512);
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(Kind::Link);
+            header.set_size(0);
+            archive.append_link(&mut header, "artifact/again", "artifact/zeros").unwrap();
+            zstd(&archive.into_inner().unwrap())
+        }),
         lie("gigabytes of zeros", "objects", "it unpacks to more than", |_| zstd(&vec![0; 17 << 20])),
         lie(
             "a path that climbs",
@@ -201,6 +218,34 @@ fn tar(kind: tar::EntryType, name: &str, target: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     archive.append(&header, std::io::empty()).unwrap();
     archive.into_inner().unwrap()
+}
+
+fn tar_of_zeros(n_bytes: usize) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(n_bytes as u64);
+    archive.append_data(&mut header, "artifact/zeros", &*vec![0; n_bytes]).unwrap();
+    archive.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// As far as it is looked for.
+fn deb(data: &[u8]) -> Vec<u8> {
+    let mut package = b"!<arch>\n".to_vec();
+    writeln!(package, "{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", "data.tar.xz", 0, 0, 0, 100_644, data.len()).unwrap();
+    [package, data.to_vec()].concat()
 }
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {

@@ -30,6 +30,8 @@ enum Codec {
 
 /// As far as the magic of tar, which has five bytes at 257 (POSIX.1-1988, ustar).
 const MAGIC_LENGTH: u64 = 262;
+/// Those five bytes.
+const TAR: &[u8] = b"ustar";
 
 impl Payload {
     pub(super) fn find(mut file: File) -> Result<Payload, Cause> {
@@ -40,6 +42,15 @@ impl Payload {
             magic = read_magic(&mut file, offset, length)?;
         }
         Ok(Payload { codec: codec(&magic)?, file, offset, length })
+    }
+
+    /// A file that is tar data as a whole.
+    pub(super) fn plain(mut file: File) -> Result<Payload, Cause> {
+        let length = file.metadata().map_err(Cause::Read)?.len();
+        match read_magic(&mut file, 0, length)?.ends_with(TAR) {
+            true => Ok(Payload { codec: Codec::Plain, file, offset: 0, length }),
+            false => Err(Cause::UnknownFormat),
+        }
     }
 
     /// In bytes, as compressed.
@@ -74,7 +85,7 @@ fn codec(magic: &[u8]) -> Result<Codec, Cause> {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Codec::Xz),
         [0x1f, 0x8b, ..] => Ok(Codec::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(Cause::Zstd),
-        _ if magic.ends_with(b"ustar") => Ok(Codec::Plain),
+        _ if magic.ends_with(TAR) => Ok(Codec::Plain),
         _ => Err(Cause::UnknownFormat),
     }
 }

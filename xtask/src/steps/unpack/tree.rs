@@ -13,9 +13,24 @@ use tar::{Entry, EntryType};
 use super::filter::{Filter, folders};
 use super::{Cause, Unpacked, damaged, write_failed};
 
+/// What becomes of hard links.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HardLinks {
+    /// Files of their own.
+    Copied,
+    /// An error: a few bytes of an archive would be a whole file, and so would the next few.
+    Refused,
+}
+
 /// Puts the wanted entries of the tar data `stream` into the empty folder `out`.
-pub(super) fn fill(out: &Utf8Path, stream: impl Read, mut filter: Filter) -> Result<Unpacked, Cause> {
-    let mut tree = Tree { out, nodes: HashMap::new(), buffer: vec![0; COPY_SIZE], unpacked: Unpacked::default() };
+pub(super) fn fill(
+    out: &Utf8Path,
+    stream: impl Read,
+    mut filter: Filter,
+    hard_links: HardLinks,
+) -> Result<Unpacked, Cause> {
+    let (buffer, unpacked) = (vec![0; COPY_SIZE], Unpacked::default());
+    let mut tree = Tree { out, nodes: HashMap::new(), buffer, unpacked, hard_links };
     let mut archive = tar::Archive::new(stream);
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
@@ -65,6 +80,7 @@ struct Tree<'a> {
     nodes: HashMap<String, Node>,
     buffer: Vec<u8>,
     unpacked: Unpacked,
+    hard_links: HardLinks,
 }
 
 /// One write takes the whole of nearly every source file.
@@ -86,6 +102,7 @@ impl Tree<'_> {
         match kind {
             EntryType::Regular | EntryType::Continuous => self.add_file(path, entry),
             EntryType::Symlink => self.add_link(path, &link_target(entry)?),
+            EntryType::Link if self.hard_links == HardLinks::Refused => Err(Fault::Rule("it is a hard link")),
             EntryType::Link => self.add_copy(path, &link_target(entry)?, filter),
             EntryType::GNUSparse => Err(Fault::Rule("it is a sparse file")),
             EntryType::Char | EntryType::Block => Err(Fault::Rule("it is a device")),
