@@ -30,10 +30,24 @@ fn short(path: &Path) -> String {
 
 /// A file's code without its tests, by line.
 fn code(path: &Path) -> Vec<(usize, String)> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let is_code = |line: &(usize, String)| !line.1.trim_start().starts_with("//");
-    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").map(str::to_owned);
-    lines.enumerate().map(|(index, line)| (index + 1, line)).filter(is_code).collect()
+    code_of(&std::fs::read_to_string(path).unwrap())
+}
+
+/// Tests are a module at the end; before it only declarations (`mod tests;`, `use`) are for them alone.
+fn code_of(text: &str) -> Vec<(usize, String)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let opens_tests =
+        |pair: &[&str]| pair[0].trim() == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].trim().ends_with('{');
+    let end = lines.windows(2).position(opens_tests).unwrap_or(lines.len());
+    let code = lines[..end].iter().enumerate().map(|(index, line)| (index + 1, (*line).to_owned()));
+    code.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
+}
+
+#[test]
+fn what_is_for_tests_alone_hides_nothing_behind_it() {
+    let text = "#[cfg(test)]\nmod tests;\n// no code\nfn a() {}\n#[cfg(test)]\nmod tests {\nfn b() {}\n}\n";
+    let found: Vec<_> = code_of(text).into_iter().map(|(number, _)| number).collect();
+    assert_eq!(found, [1, 2, 4]);
 }
 
 fn is_test(path: &Path) -> bool {
