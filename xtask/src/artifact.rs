@@ -252,10 +252,13 @@ pub fn rename(from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
 }
 
 /// Writes a whole file beside its place, syncs it and renames it there: a reader sees the old or the new one, never a half.
-/// What others who were killed left beside it is removed.
+/// What others who were killed left beside it is removed. What is there already is let be: that works on a full disk.
 pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     let context = || format!("failed to write `{path}`");
     sweep_halves(path);
+    if is_there(path, bytes) {
+        return Ok(());
+    }
     let beside = Utf8PathBuf::from(format!("{path}.{}{HALF}", std::process::id()));
     let mut file = lock_half(&beside).with_context(context)?;
     let mut write = || file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
@@ -268,6 +271,13 @@ pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
         let folder = path.parent().unwrap_or(path);
         if space::is_full(&error) { space::explain(error, "this folder", folder, "free some space") } else { error }
     })
+}
+
+/// Whether it is a file with this content, and with a mode that a umask may have given it.
+fn is_there(path: &Utf8Path, bytes: &[u8]) -> bool {
+    let is_alike =
+        |found: fs::Metadata| found.is_file() && found.mode() & 0o7711 == 0o600 && found.size() == bytes.len() as u64;
+    fs::symlink_metadata(path).is_ok_and(is_alike) && fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 /// Ends the name of what [`replace`] has not finished.
@@ -408,5 +418,26 @@ mod tests {
         replace(&root.join("x"), b"whole").unwrap();
         assert_eq!(fs::read(root.join("x")).unwrap(), b"whole");
         assert_eq!([dead, alive, other].map(|path| path.exists()), [false, true, true]);
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_written_again() {
+        let (_guard, root) = scratch();
+        let path = root.join("x");
+        let replace = |bytes: &[u8]| {
+            replace(&path, bytes).unwrap();
+            let found = fs::symlink_metadata(&path).unwrap();
+            assert!(fs::read(&path).unwrap() == bytes && found.is_file() && found.mode() & 0o7711 == 0o600);
+            found.ino()
+        };
+        let first = replace(b"one");
+        assert_eq!(replace(b"one"), first);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let second = replace(b"one");
+        assert_ne!(second, first);
+        assert_ne!(replace(b"two"), second);
+        fs::rename(&path, root.join("y")).unwrap();
+        std::os::unix::fs::symlink("y", &path).unwrap();
+        replace(b"two");
     }
 }

@@ -124,6 +124,20 @@ fn gc_works_on_a_full_disk_and_so_does_a_build_that_has_nothing_to_do() {
     });
 }
 
+#[test]
+fn a_build_that_has_nothing_to_do_works_on_a_full_disk_of_the_checkout() {
+    on_disk("full::a_build_that_has_nothing_to_do_works_on_a_full_disk_of_the_checkout", "size=1g", |_| {
+        let bench = Bench::new();
+        fs::create_dir_all(bench.checkout().join("target")).unwrap();
+        mount(&bench.checkout().join("target"), "size=20m,nr_inodes=500");
+        bench.build().expect(0);
+        let outcome = bench.outcome();
+        fill(&bench.checkout().join("target"));
+        bench.build().expect(0);
+        bench.outcome().expect(&outcome);
+    });
+}
+
 /// Leaves no byte and no file.
 fn fill(disk: &Utf8Path) {
     let full = |error: std::io::Error| assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);

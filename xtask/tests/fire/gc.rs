@@ -58,6 +58,7 @@ fn gc_in_a_circle_beside_builds_loses_nothing() {
     });
     assert_eq!(bench.take_ledger(), [""; 0], "gc took what was needed");
     bench.outcome().expect(&expected);
+    assert!(n_cleaned > 0, "gc never got to clean; it was refused {n_refused} times");
     println!("30 builds beside gc, which cleaned {n_cleaned} times and was refused {n_refused} times");
 }
 
