@@ -71,7 +71,7 @@ fn a_program_without_a_spec_is_taken_by_its_path() {
     };
     // The same kernel whatever the program, and never in the place of images/hello.toml's.
     let ran = run(&["why", "program", "--file", "./hello"]).expect(0);
-    assert!(ran.stdout.starts_with("program: "), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("program of hello-file: "), "{}", ran.stdout);
     run(&["qemu", "hello", "--file", "./hello"]).expect(2).says(&["--file"]);
     run(&["qemu", "--file", "absent"]).expect(1).says(&["failed to read the program `absent`"]);
     run(&["qemu", "--file", "hello.c"]).expect(1).says(&["it is no ELF file"]);
